@@ -1,0 +1,177 @@
+//! Two levels of error: [`ImageError`] says what is wrong with one JPEG and never fails a batch;
+//! [`Error`] says why a call could not do its work, with a matchable [`ErrorKind`].
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The result of a call of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with one JPEG file: the reason of a `failed` or a `partial` outcome.
+///
+/// Byte offsets (`at_bytes`) count from the start of the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The bytes break a rule of T.81 so that nothing after them can be understood.
+    #[error("malformed JPEG at byte {at_bytes}: {what}")]
+    Malformed {
+        /// Offset of the marker or byte at fault.
+        at_bytes: u64,
+        /// The rule that is broken, as a short phrase.
+        what: &'static str,
+    },
+    /// A legal file of a kind that this library does not decode (lossless, hierarchical, more than four components).
+    #[error("unsupported JPEG at byte {at_bytes}: {what}")]
+    Unsupported {
+        /// Offset of the marker that asks for it.
+        at_bytes: u64,
+        /// What is not supported.
+        what: &'static str,
+    },
+    /// Entropy-coded data that cannot be right; what was decoded before it is kept.
+    #[error("corrupt entropy-coded data at byte {at_bytes}: {what}")]
+    Corrupt {
+        /// Offset of the first byte that is known to be wrong (or where the data end too soon).
+        at_bytes: u64,
+        /// What was met there.
+        what: CorruptKind,
+    },
+    /// A scan, or all scans of a component or a spectral band, that the frame promises was never sent.
+    #[error("scans are missing: the file ends at byte {at_bytes} before every coefficient of every component was sent")]
+    MissingScans {
+        /// Offset of the end of what was read.
+        at_bytes: u64,
+    },
+    /// A declared limit refuses the file before any memory is taken for it.
+    #[error(
+        "over the limit: {what} is {value}, at most {limit} allowed (raise it in `Limits`, if the file can be trusted)"
+    )]
+    OverLimit {
+        /// Which limit.
+        what: &'static str,
+        /// What the file asks for.
+        value: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The coefficients are fine, but there is no way from them to the input of this network.
+    #[error("no way to the network's input: {what}")]
+    NoInput {
+        /// Why not.
+        what: &'static str,
+    },
+    /// The network answered with a value that is not a finite number.
+    #[error("the network's answer is not finite")]
+    NonFiniteLogit,
+}
+
+/// What is wrong with entropy-coded data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorruptKind {
+    /// The data end (end of file, or a marker) before the scan is complete.
+    #[error("the data end before the scan is complete")]
+    Truncated,
+    /// A bit pattern that is no code of the Huffman table in force.
+    #[error("no code of the Huffman table matches")]
+    BadCode,
+    /// A restart marker is missing, or not the one expected.
+    #[error("a restart marker is missing or out of order")]
+    RestartMarker,
+    /// More data than the scan needs.
+    #[error("more data than the scan needs")]
+    Excess,
+    /// A run of zero coefficients passes the end of the block (arithmetic coding, refinement scans).
+    #[error("a run of zero coefficients passes the end of the block")]
+    BadRun,
+}
+
+/// Why a call failed. Matchable; [`Error`] adds the sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file or folder could not be read or written.
+    Io,
+    /// A weights file is missing, broken, or belongs to another network.
+    Weights,
+    /// An argument makes no sense; the message says which and what is allowed.
+    Usage,
+    /// No driver for the device asked for, or one too old.
+    NoDriver,
+    /// No device of the kind asked for.
+    NoDevice,
+    /// This build holds no kernels for the device.
+    KernelsNotBuilt,
+    /// The device, or the limits given, leave too little memory.
+    OutOfMemory,
+    /// The device reported an error; the session is unusable afterwards.
+    Device,
+    /// A mistake of this library; please report it.
+    Internal,
+}
+
+/// Why a call failed: what, where, and what to do about it.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    path: Option<PathBuf>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A new error. `message` is a sentence without the path; say what to do.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), path: None, source: None }
+    }
+
+    /// An input/output error on `path`.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self {
+            kind: ErrorKind::Io,
+            message: source.to_string(),
+            path: Some(path.into()),
+            source: Some(Box::new(source)),
+        }
+    }
+
+    /// The same error, naming the file it is about.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// The same error, with what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The file it is about, if it is about one.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.path.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}

@@ -1,0 +1,36 @@
+//! What a file may ask for before it is refused.
+
+/// Limits on one image, checked before memory is taken for it. A file over one of them fails with
+/// [`ImageError::OverLimit`](crate::ImageError::OverLimit).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Samples of the largest component, width x height.
+    pub max_pixels: u64,
+    /// Width or height, in samples.
+    pub max_side: u32,
+    /// Scans (T.81 B.2.3) in one file.
+    pub max_scans: u32,
+    /// Bytes of one file.
+    pub max_file_bytes: u64,
+    /// Bytes of one image's coefficients (two per coefficient, padding to whole MCUs included).
+    pub max_coefficient_bytes: u64,
+    /// Bytes of coefficients allowed per byte of the file: refuses giant dimensions over few bytes.
+    /// A block takes at least two bits in a baseline scan (one for DC, one for EOB), hence 128 bytes per 2 bits: 512;
+    /// progressive files with EOB runs go beyond.
+    pub max_expansion: u64,
+}
+
+impl Default for Limits {
+    /// 178 million pixels (the largest cameras, and Pillow's own limit for a hostile file), sides of 65,535, 1,000 scans, 256 MiB a
+    /// file, 2 GiB of coefficients, an expansion of 8,192.
+    fn default() -> Self {
+        Self {
+            max_pixels: 178_956_970,
+            max_side: 65_535,
+            max_scans: 1_000,
+            max_file_bytes: 256 << 20,
+            max_coefficient_bytes: 2 << 30,
+            max_expansion: 8_192,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! **JPEG bytes in, logits out, and never a pixel.**
+//!
+//! dctflow decodes the entropy-coded part of JPEG files into DCT blocks, resizes and crops those blocks
+//! *as coefficients*, and feeds them to residual networks that read DCT blocks
+//! (Gueguen, Sergeev, Kadlec, Liu, Yosinski, "Faster Neural Networks Straight from JPEG", NeurIPS 2018).
+//! No decoded image exists at any point.
+//!
+//! The vocabulary is that of ITU-T T.81 (JPEG) and of the residual-network literature; see ARCHITECTURE.md.
+
+pub mod cpu;
+pub mod error;
+pub mod jpeg;
+pub mod network;
+pub mod resample;
+pub mod tensor;
+
+pub use error::{Error, ErrorKind, ImageError, Result};

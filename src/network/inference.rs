@@ -1,0 +1,172 @@
+//! The form of a network that engines run: batch norms folded, bias, residual and ReLU fused into the convolution before them,
+//! concatenations written in place. Made from the layer list and the weights; the CPU and the GPU run the same list of steps.
+
+/// Which input a network reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InputKind {
+    /// Dequantised DCT coefficients, natural order as channels: Y `[N, H/8, W/8, 64]` and C `[N, H/16, W/16, 128]`, Cb in channels
+    /// 0..64, Cr in 64..128. Values: Y is value 0, C is value 1.
+    Blocks,
+    /// RGB samples `[N, H, W, 3]`, normalised with mean and standard deviation. Value 0.
+    Rgb,
+}
+
+/// Names one activation tensor of the network: an index into [`Inference::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// The shape of one activation, NHWC; N is the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ValueShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Channels: the contiguous dimension.
+    pub channels: usize,
+}
+
+/// Where a step writes: all of a value's pixels, channels `offset..offset + channels` of it. Steps that write into parts of one value
+/// are how a concatenation is made without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slice {
+    /// The value.
+    pub value: ValueId,
+    /// First channel written.
+    pub offset: usize,
+    /// How many channels are written.
+    pub channels: usize,
+}
+
+/// What follows bias and residual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// max(0, x).
+    Relu,
+}
+
+/// `out = activation(conv(input) + bias + residual)`: a 2-D convolution, NHWC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvStep {
+    /// The layer's name, as in the weights (`res3a_branch2a`).
+    pub name: String,
+    /// Input value, all of its channels.
+    pub input: ValueId,
+    /// Where the result goes.
+    pub output: Slice,
+    /// Added before the activation; same shape as the output slice, all of the value's channels.
+    pub residual: Option<ValueId>,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Step of the window, both ways.
+    pub stride: usize,
+    /// Zeros around the input: top, left, bottom, right (k = 2 "same" pads bottom and right only, as TensorFlow).
+    pub pad: [usize; 4],
+    /// `[kernel_h][kernel_w][c_in][c_out]`, the batch norm's scale folded in.
+    pub weights: Vec<f32>,
+    /// `[c_out]`, the batch norm's shift folded in.
+    pub bias: Vec<f32>,
+    /// ReLU or nothing.
+    pub activation: Activation,
+}
+
+/// One step of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// `out[c] = input[c] * scale[c] + shift[c]`: a batch norm that comes directly on an input and cannot be folded into the next
+    /// convolution because that one pads with zeros. (Followed by 1x1 convolutions only, it is folded and absent.)
+    ScaleShift {
+        /// The layer's name.
+        name: String,
+        /// Input value.
+        input: ValueId,
+        /// Where the result goes.
+        output: Slice,
+        /// `[channels]`.
+        scale: Vec<f32>,
+        /// `[channels]`.
+        shift: Vec<f32>,
+    },
+    /// A convolution with its epilogue.
+    Conv(ConvStep),
+    /// 2 x 2 deconvolution of stride 2, no bias, on channels `input_offset..input_offset + c_in` of the input:
+    /// `out[2y+dy][2x+dx][co] = sum over ci of input[y][x][input_offset + ci] * weights[dy][dx][ci][co]` (+ `bias[co]`, from folding).
+    Deconv2x2 {
+        /// The layer's name.
+        name: String,
+        /// Input value.
+        input: ValueId,
+        /// First input channel read.
+        input_offset: usize,
+        /// How many input channels are read.
+        c_in: usize,
+        /// Where the result goes; twice as high and wide.
+        output: Slice,
+        /// `[2][2][c_in][c_out]`.
+        weights: Vec<f32>,
+        /// `[c_out]`.
+        bias: Vec<f32>,
+    },
+    /// Nearest-neighbour upsampling by two, both ways.
+    UpsampleNearest2 {
+        /// Input value, all of its channels.
+        input: ValueId,
+        /// Where the result goes; twice as high and wide.
+        output: Slice,
+    },
+    /// Copies a value (all its channels) into a slice: what is left of a concatenation when the source is a network input.
+    Copy {
+        /// Input value.
+        input: ValueId,
+        /// Where it goes.
+        output: Slice,
+    },
+    /// Max pooling.
+    MaxPool {
+        /// Input value.
+        input: ValueId,
+        /// Output value.
+        output: ValueId,
+        /// Side of the window.
+        kernel: usize,
+        /// Step of the window.
+        stride: usize,
+        /// Padding (of minus infinity): top, left, bottom, right.
+        pad: [usize; 4],
+    },
+    /// Mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
+    GlobalAveragePool {
+        /// Input value.
+        input: ValueId,
+        /// Output value.
+        output: ValueId,
+    },
+    /// `out = input * weights + bias` on `[N, 1, 1, c_in]`.
+    Linear {
+        /// The layer's name.
+        name: String,
+        /// Input value.
+        input: ValueId,
+        /// Output value: the logits.
+        output: ValueId,
+        /// `[c_in][c_out]`.
+        weights: Vec<f32>,
+        /// `[c_out]`.
+        bias: Vec<f32>,
+    },
+}
+
+/// A network ready to run: steps in order over values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inference {
+    /// What the first values hold.
+    pub input: InputKind,
+    /// Shape of every value for the network's input size. Blocks: value 0 is Y, value 1 is C. Rgb: value 0.
+    pub values: Vec<ValueShape>,
+    /// In execution order. Every value is written before it is read.
+    pub steps: Vec<Step>,
+    /// The value that holds the logits, `[N, 1, 1, classes]`.
+    pub output: ValueId,
+}
