@@ -1,6 +1,7 @@
 //! ITU-T T.81 as data: markers, tables, geometry, limits, and the decoded coefficients. No device, no I/O, no `unsafe`.
 
 mod coefficients;
+mod digest;
 mod frame;
 mod limits;
 mod order;
