@@ -13,6 +13,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
+    /// The bytes could not be had at all: no such file, no permission, a broken archive.
+    #[error("{message}")]
+    Source {
+        /// A short stable identifier: `io`, `empty-folder`, `empty-list`, `bad-list`, `bad-archive`.
+        code: &'static str,
+        /// What happened and what to do, as a sentence without the path.
+        message: String,
+    },
+    /// The file does not begin with the start-of-image marker FF D8, or it is empty.
+    #[error("not a JPEG file: {what}")]
+    NotJpeg {
+        /// What is there instead.
+        what: &'static str,
+    },
     /// The bytes break a rule of T.81 so that nothing after them can be understood.
     #[error("malformed JPEG at byte {at_bytes}: {what}")]
     Malformed {
@@ -64,6 +78,38 @@ pub enum ImageError {
     /// The network answered with a value that is not a finite number.
     #[error("the network's answer is not finite")]
     NonFiniteLogit,
+    /// A mistake of this library, met while it worked on this image; its batch mates are not harmed.
+    #[error("a mistake of this library was met while it worked on this image; please report it with the file")]
+    Internal,
+}
+
+impl ImageError {
+    /// A short identifier for programs: it stays the same from version to version, whatever the sentence says.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source { code, .. } => code,
+            Self::NotJpeg { .. } => "not-a-jpeg",
+            Self::Malformed { .. } => "malformed",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Corrupt { what, .. } => what.code(),
+            Self::MissingScans { .. } => "missing-scans",
+            Self::OverLimit { .. } => "over-limit",
+            Self::NoInput { .. } => "no-input",
+            Self::NonFiniteLogit => "non-finite-logit",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Where in the file it was met, in bytes from its start, where that is known.
+    pub fn at_bytes(&self) -> Option<u64> {
+        match *self {
+            Self::Malformed { at_bytes, .. }
+            | Self::Unsupported { at_bytes, .. }
+            | Self::Corrupt { at_bytes, .. }
+            | Self::MissingScans { at_bytes } => Some(at_bytes),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with entropy-coded data.
@@ -85,6 +131,19 @@ pub enum CorruptKind {
     /// A run of zero coefficients passes the end of the block (arithmetic coding, refinement scans).
     #[error("a run of zero coefficients passes the end of the block")]
     BadRun,
+}
+
+impl CorruptKind {
+    /// A short identifier for programs, as [`ImageError::code`].
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::BadCode => "bad-code",
+            Self::RestartMarker => "restart-marker",
+            Self::Excess => "excess-data",
+            Self::BadRun => "bad-run",
+        }
+    }
 }
 
 /// Why a call failed. Matchable; [`Error`] adds the sentence.
