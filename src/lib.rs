@@ -12,6 +12,8 @@ pub mod error;
 pub mod jpeg;
 pub mod network;
 pub mod resample;
+#[cfg(feature = "sources")]
+pub mod sources;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, ImageError, Result};

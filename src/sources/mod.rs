@@ -1,0 +1,254 @@
+//! Where images come from: files, folders (recursively), `@list` files and tar shards, read one after another in a fixed order.
+//!
+//! Nothing here fails as a whole. What cannot be read becomes an [`Item`] with a reason, in its place, so that a million files are not
+//! lost to one missing path. Only one image is in memory at a time; of a folder, the sorted names of its files are.
+
+mod list;
+mod shard;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::error::ImageError;
+
+/// Names one image: a file, or a member of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemName {
+    /// The file's path, as given or as found below a given folder.
+    pub path: PathBuf,
+    /// The member's path inside of the archive `path`.
+    pub member: Option<PathBuf>,
+}
+
+impl ItemName {
+    /// The name's own bytes (on Unix; elsewhere UTF-8): `path`, or `path:member`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.path.as_os_str().as_encoded_bytes().to_vec();
+        if let Some(member) = &self.member {
+            bytes.push(b':');
+            bytes.extend_from_slice(member.as_os_str().as_encoded_bytes());
+        }
+        bytes
+    }
+}
+
+/// `path`, or `path:member`; what is not UTF-8 is replaced.
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+    }
+}
+
+impl From<PathBuf> for ItemName {
+    fn from(path: PathBuf) -> Self {
+        Self { path, member: None }
+    }
+}
+
+/// One image's bytes, or why they could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The file, folder, list or archive member.
+    pub name: ItemName,
+    /// The whole file; [`ImageError::Source`] or [`ImageError::OverLimit`] otherwise.
+    pub bytes: Result<Vec<u8>, ImageError>,
+}
+
+/// The inputs of one call.
+///
+/// | input | what it gives |
+/// |---|---|
+/// | a file | its bytes, whatever they are |
+/// | a file named `*.tar` | its members, in their order; members that are neither named nor begin like a JPEG (labels) are passed over |
+/// | a folder | every file below it, sorted by name, links followed, tar shards opened |
+/// | `@list` | the inputs named in the file `list`, one per line (`@-`: standard input); `./@name` is a file whose name begins with `@` |
+#[derive(Clone, Debug)]
+pub struct Sources {
+    inputs: Vec<PathBuf>,
+    max_file_bytes: u64,
+}
+
+/// Called with each item in turn; `Break` ends the reading.
+type Visit<'a> = dyn FnMut(Item) -> ControlFlow<()> + 'a;
+
+impl Sources {
+    /// The given inputs; a file of more than `max_file_bytes` is not read.
+    pub fn new(inputs: impl IntoIterator<Item = impl Into<PathBuf>>, max_file_bytes: u64) -> Self {
+        Self { inputs: inputs.into_iter().map(Into::into).collect(), max_file_bytes }
+    }
+
+    /// Reads everything, in order, until the end or until `visit` breaks.
+    pub fn for_each(&self, mut visit: impl FnMut(Item) -> ControlFlow<()>) {
+        for input in &self.inputs {
+            let flow = match list::list_name(input) {
+                Some(list) => self.visit_list(&list, &mut visit),
+                None => self.visit_path(input, &mut visit),
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
+    fn visit_path(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+        match std::fs::metadata(path) {
+            Err(error) => visit(failed(path, read_error(&error))),
+            Ok(metadata) if metadata.is_dir() => self.visit_folder(path, visit),
+            Ok(_) => self.visit_file(path, visit),
+        }
+    }
+
+    fn visit_file(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+        if shard::is_shard(path) {
+            return self.visit_shard(path, visit);
+        }
+        visit(Item { name: path.to_path_buf().into(), bytes: read_file(path, self.max_file_bytes) })
+    }
+
+    fn visit_folder(&self, folder: &Path, visit: &mut Visit) -> ControlFlow<()> {
+        let mut num_entries = 0usize;
+        for entry in walkdir::WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => continue,
+                Ok(entry) if entry.file_type().is_file() => self.visit_file(entry.path(), visit)?,
+                Ok(entry) => visit(failed(entry.path(), source("io", "not a regular file: it is not opened")))?,
+                Err(error) => {
+                    let path = error.path().unwrap_or(folder).to_path_buf();
+                    visit(failed(&path, walk_error(error)))?;
+                }
+            }
+            num_entries += 1;
+        }
+        if num_entries == 0 {
+            let message = "the folder holds no files: name a folder that holds JPEG files, or the files themselves";
+            visit(failed(folder, source("empty-folder", message)))?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads a file of at most `max_bytes`.
+///
+/// # Errors
+/// [`ImageError::Source`] if it cannot be read; [`ImageError::OverLimit`], before anything is read where its size is known.
+pub fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ImageError> {
+    let file = File::open(path).map_err(|e| read_error(&e))?;
+    let num_bytes = file.metadata().map_err(|e| read_error(&e))?.len();
+    check_size(num_bytes, max_bytes)?;
+    read_at_most(file, num_bytes, max_bytes)
+}
+
+/// Reads to the end; `expected_bytes` sizes the buffer, `max_bytes` bounds it.
+fn read_at_most(reader: impl Read, expected_bytes: u64, max_bytes: u64) -> Result<Vec<u8>, ImageError> {
+    let mut bytes = Vec::with_capacity(expected_bytes as usize);
+    reader.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| read_error(&e))?;
+    check_size(bytes.len() as u64, max_bytes)?;
+    Ok(bytes)
+}
+
+fn check_size(value: u64, limit: u64) -> Result<(), ImageError> {
+    if value > limit { Err(ImageError::OverLimit { what: "the file's size in bytes", value, limit }) } else { Ok(()) }
+}
+
+fn source(code: &'static str, message: impl Into<String>) -> ImageError {
+    ImageError::Source { code, message: message.into() }
+}
+
+fn failed(path: &Path, reason: ImageError) -> Item {
+    Item { name: path.to_path_buf().into(), bytes: Err(reason) }
+}
+
+fn read_error(error: &io::Error) -> ImageError {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => "no such file or folder: check the path".to_string(),
+        io::ErrorKind::PermissionDenied => "no permission to read it: change its mode or your user".to_string(),
+        _ => format!("cannot be read: {error}"),
+    };
+    source("io", message)
+}
+
+fn walk_error(error: walkdir::Error) -> ImageError {
+    match error.loop_ancestor() {
+        Some(ancestor) => source("io", format!("a link back to its own folder {}: not followed", ancestor.display())),
+        None => read_error(&error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_and_results(sources: &Sources) -> Vec<(String, Result<Vec<u8>, &'static str>)> {
+        let mut seen = Vec::new();
+        sources.for_each(|item| {
+            seen.push((item.name.to_string(), item.bytes.map_err(|e| e.code())));
+            ControlFlow::Continue(())
+        });
+        seen
+    }
+
+    #[test]
+    fn a_folder_gives_every_file_below_it_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        for (name, bytes) in [("c.jpg", b"3"), ("b/x.txt", b"2"), ("a.jpg", b"1")] {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        let seen = names_and_results(&Sources::new([dir.path()], 100));
+        let bytes: Vec<_> = seen.iter().map(|(_, bytes)| bytes.clone().unwrap()).collect();
+        assert_eq!(bytes, [b"1", b"2", b"3"]);
+        assert!(seen[1].0.ends_with("b/x.txt"), "{seen:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_item_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.jpg");
+        std::fs::write(&file, b"bytes").unwrap();
+        let empty = dir.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        let inputs = [dir.path().join("absent.jpg"), empty, file];
+        let results: Vec<_> =
+            names_and_results(&Sources::new(inputs, 100)).into_iter().map(|(_, result)| result).collect();
+        assert_eq!(results, [Err("io"), Err("empty-folder"), Ok(b"bytes".to_vec())]);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.jpg");
+        std::fs::write(&file, [0; 101]).unwrap();
+        let expected = ImageError::OverLimit { what: "the file's size in bytes", value: 101, limit: 100 };
+        assert_eq!(read_file(&file, 100), Err(expected));
+        assert_eq!(read_file(&file, 101).map(|bytes| bytes.len()), Ok(101));
+        let endless = read_at_most(io::repeat(0), 0, 100).map_err(|e| e.code());
+        assert_eq!(endless, Err("over-limit"));
+    }
+
+    #[test]
+    fn breaking_ends_the_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let mut num_seen = 0;
+        Sources::new([dir.path(), dir.path()], 100).for_each(|_| {
+            num_seen += 1;
+            if num_seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(num_seen, 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_loop_and_files_that_block_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("loop")).unwrap();
+        std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        let codes: Vec<_> = names_and_results(&Sources::new([dir.path()], 100)).into_iter().map(|(_, r)| r).collect();
+        assert_eq!(codes, [Err("io"), Err("io")]);
+    }
+}
