@@ -1,2 +1,4 @@
 //! The CPU backend: entropy decoder, DCT-domain operator and network on the host. The default without a GPU, and the oracle of
 //! the tests. One image is decoded sequentially; images run in parallel.
+
+pub mod input;

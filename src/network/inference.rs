@@ -1,15 +1,7 @@
 //! The form of a network that engines run: batch norms folded, bias, residual and ReLU fused into the convolution before them,
 //! concatenations written in place. Made from the layer list and the weights; the CPU and the GPU run the same list of steps.
 
-/// Which input a network reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum InputKind {
-    /// Dequantised DCT coefficients, natural order as channels: Y `[N, H/8, W/8, 64]` and C `[N, H/16, W/16, 128]`, Cb in channels
-    /// 0..64, Cr in 64..128. Values: Y is value 0, C is value 1.
-    Blocks,
-    /// RGB samples `[N, H, W, 3]`, normalised with mean and standard deviation. Value 0.
-    Rgb,
-}
+pub use crate::tensor::InputKind;
 
 /// Names one activation tensor of the network: an index into [`Inference::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
