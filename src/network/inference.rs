@@ -150,6 +150,64 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The value that the step writes, or writes a slice of.
+    pub fn written(&self) -> ValueId {
+        match self {
+            Step::Conv(conv) => conv.output.value,
+            Step::ScaleShift { output, .. }
+            | Step::Deconv2x2 { output, .. }
+            | Step::UpsampleNearest2 { output, .. }
+            | Step::Copy { output, .. } => output.value,
+            Step::MaxPool { output, .. } | Step::GlobalAveragePool { output, .. } | Step::Linear { output, .. } => {
+                *output
+            }
+        }
+    }
+
+    /// The values that the step reads.
+    pub fn read(&self) -> Vec<ValueId> {
+        match self {
+            Step::Conv(conv) => std::iter::once(conv.input).chain(conv.residual).collect(),
+            Step::ScaleShift { input, .. }
+            | Step::Deconv2x2 { input, .. }
+            | Step::UpsampleNearest2 { input, .. }
+            | Step::Copy { input, .. }
+            | Step::MaxPool { input, .. }
+            | Step::GlobalAveragePool { input, .. }
+            | Step::Linear { input, .. } => vec![*input],
+        }
+    }
+
+    /// The slice that the step writes, if it can write a part of a value.
+    pub(super) fn slice_mut(&mut self) -> Option<&mut Slice> {
+        match self {
+            Step::Conv(conv) => Some(&mut conv.output),
+            Step::ScaleShift { output, .. }
+            | Step::Deconv2x2 { output, .. }
+            | Step::UpsampleNearest2 { output, .. }
+            | Step::Copy { output, .. } => Some(output),
+            Step::MaxPool { .. } | Step::GlobalAveragePool { .. } | Step::Linear { .. } => None,
+        }
+    }
+
+    /// Every value that the step names.
+    pub(super) fn values_mut(&mut self) -> Vec<&mut ValueId> {
+        match self {
+            Step::Conv(conv) => {
+                [&mut conv.input, &mut conv.output.value].into_iter().chain(&mut conv.residual).collect()
+            }
+            Step::ScaleShift { input, output, .. }
+            | Step::Deconv2x2 { input, output, .. }
+            | Step::UpsampleNearest2 { input, output }
+            | Step::Copy { input, output } => vec![input, &mut output.value],
+            Step::MaxPool { input, output, .. }
+            | Step::GlobalAveragePool { input, output }
+            | Step::Linear { input, output, .. } => vec![input, output],
+        }
+    }
+}
+
 /// A network ready to run: steps in order over values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {

@@ -1,10 +1,18 @@
 //! The eight networks as data: layers, weights, batch-norm folding, and the folded form that engines run.
 
 mod config;
+mod fold;
 mod inference;
+mod init;
+mod interpret;
 mod layers;
+mod torchvision;
 mod variants;
+mod weights;
 
 pub use config::{Config, Variant};
+pub use fold::InputNorm;
 pub use inference::{Activation, ConvStep, Inference, InputKind, Slice, Step, ValueId, ValueShape};
+pub use interpret::interpret;
 pub use layers::{Layer, Network, Op, TensorSpec};
+pub use weights::{Metadata, Precision, Weights};
