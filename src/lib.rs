@@ -16,4 +16,4 @@ pub mod resample;
 pub mod sources;
 pub mod tensor;
 
-pub use error::{Error, ErrorKind, ImageError, Result};
+pub use error::{CorruptKind, Error, ErrorKind, ImageError, Result};

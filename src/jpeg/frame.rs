@@ -128,7 +128,49 @@ pub struct Frame {
     pub v_max: u8,
 }
 
+/// What the frame header says of one component (T.81 B.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComponentSpec {
+    /// C(i).
+    pub id: u8,
+    /// H(i), 1 to 4.
+    pub h: u8,
+    /// V(i), 1 to 4.
+    pub v: u8,
+    /// Tq(i).
+    pub quant_idx: u8,
+}
+
 impl Frame {
+    /// A frame of one to four components with the geometry that follows from its header.
+    pub fn new(
+        (process, coding): (Process, EntropyCoding),
+        precision_bits: u8,
+        (width, height): (u32, u32),
+        specs: &[ComponentSpec],
+    ) -> Self {
+        let h_max = specs.iter().map(|c| c.h).max().unwrap_or(1);
+        let v_max = specs.iter().map(|c| c.v).max().unwrap_or(1);
+        let component =
+            |c: &ComponentSpec| Component::new(c.id, (c.h, c.v), c.quant_idx, (width, height), (h_max, v_max));
+        Self {
+            process,
+            coding,
+            precision_bits,
+            width,
+            height,
+            components: specs.iter().map(component).collect(),
+            h_max,
+            v_max,
+        }
+    }
+
+    /// Bytes of all coefficients, padding to whole MCUs included.
+    pub fn coefficient_bytes(&self) -> u64 {
+        let blocks = |c: &Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high);
+        self.components.iter().map(blocks).sum::<u64>() * 128
+    }
+
     /// MCUs in a row of an interleaved scan: ceil(width / (8 Hmax)).
     pub fn mcus_wide(&self) -> u32 {
         self.width.div_ceil(8 * u32::from(self.h_max))

@@ -3,10 +3,25 @@
 mod coefficients;
 mod digest;
 mod frame;
+mod header;
 mod limits;
+pub mod marker;
+mod metadata;
 mod order;
+mod progression;
+mod report;
+mod scan;
+mod segments;
+pub mod tables;
 
 pub use coefficients::{Coefficients, Plane};
-pub use frame::{ColorModel, Component, EntropyCoding, Frame, Orientation, Process};
+pub use frame::{ColorModel, Component, ComponentSpec, EntropyCoding, Frame, Orientation, Process};
+pub use header::{Header, Scans};
 pub use limits::Limits;
+pub use metadata::{Adobe, Jfif, Metadata};
 pub use order::{NATURAL_FROM_ZIGZAG, Natural, ZIGZAG_FROM_NATURAL, ZigZag};
+pub use progression::Progression;
+pub use report::{DecodeReport, Policy, Status, Verdict};
+pub use scan::{Scan, ScanComponent};
+pub use segments::{EntropyCoded, Piece, assign_intervals, split_entropy_coded};
+pub use tables::{ArithmeticConditioning, HuffmanTable, QuantTable, Tables};

@@ -1,0 +1,252 @@
+//! From a file to [`Coefficients`] and a [`DecodeReport`].
+
+use std::sync::Arc;
+
+use super::entropy::{FaultLog, ScanDecoder, ScanLayout};
+use crate::ImageError;
+use crate::jpeg::{
+    Coefficients, Component, DecodeReport, Frame, Header, Limits, Plane, Progression, Scan, Scans, Status,
+};
+
+/// The factor between the limit on coefficients per byte of the file and the limit on work: bytes of coefficients that all scans
+/// together may visit.
+const VISITS_PER_COEFFICIENT: u64 = 16;
+
+/// What decoding one file gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The coefficients; `None` if the status is failed.
+    pub coefficients: Option<Coefficients>,
+    /// How it went.
+    pub report: DecodeReport,
+}
+
+impl Decoded {
+    fn failed(reason: ImageError, mcus: u32) -> Self {
+        Self { coefficients: None, report: DecodeReport::failed(reason, mcus) }
+    }
+}
+
+/// Decodes one file. For many, keep a [`Decoder`].
+pub fn decode(bytes: &[u8], limits: &Limits) -> Decoded {
+    Decoder::default().decode(bytes, limits)
+}
+
+/// Decodes files one after the other. It keeps its working memory and its Huffman tables, and the planes that are given back to it.
+#[derive(Default)]
+pub struct Decoder {
+    scan_decoder: ScanDecoder,
+    log: FaultLog,
+    /// The memory of planes that were given back.
+    spare: Vec<Vec<i16>>,
+}
+
+impl Decoder {
+    /// Decodes one file. Never panics; whatever is wrong with the file stands in the report.
+    pub fn decode(&mut self, bytes: &[u8], limits: &Limits) -> Decoded {
+        match Header::parse(bytes, limits) {
+            Ok(header) => self.decode_scans(bytes, header, limits),
+            Err(reason) => Decoded::failed(reason, 0),
+        }
+    }
+
+    /// Gives memory back to be used for the next image.
+    pub fn recycle(&mut self, coefficients: Coefficients) {
+        self.spare.extend(coefficients.planes.into_iter().map(|plane| plane.data));
+        self.spare.truncate(4);
+    }
+
+    fn decode_scans(&mut self, bytes: &[u8], header: Header, limits: &Limits) -> Decoded {
+        self.log.clear();
+        let frame = &header.frame;
+        let is_covered = header.is_single_scan() && covers_all_blocks(frame, &header.first_scan);
+        let mut run = FrameRun {
+            bytes,
+            frame,
+            planes: frame.components.iter().map(|c| self.plane(c, !is_covered)).collect(),
+            progression: Progression::new(frame),
+            other_fault: None,
+            scans: 0,
+            scans_complete: 0,
+            scans_decoded: 0,
+            visits_left: limits.max_expansion.saturating_mul(VISITS_PER_COEFFICIENT).saturating_mul(bytes.len() as u64),
+        };
+        let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
+        let (report, planes) = run.finish(end, &self.log);
+        if report.status == Status::Failed {
+            self.spare.extend(planes.into_iter().map(|plane| plane.data));
+            return Decoded { coefficients: None, report };
+        }
+        let Header { frame, color, orientation, .. } = header;
+        Decoded { coefficients: Some(Coefficients { frame, color, orientation, planes }), report }
+    }
+
+    /// A component's plane; its contents are zero if asked for, else whatever was there.
+    fn plane(&mut self, component: &Component, is_zeroed: bool) -> Plane {
+        let len = component.padded_blocks_wide as usize * component.padded_blocks_high as usize * 64;
+        let data = match self.spare.pop() {
+            Some(mut data) if data.capacity() >= len => {
+                if is_zeroed {
+                    data.clear();
+                }
+                data.resize(len, 0);
+                data
+            }
+            _ => vec![0; len],
+        };
+        Plane {
+            blocks_wide: component.blocks_wide,
+            blocks_high: component.blocks_high,
+            pitch_blocks: component.padded_blocks_wide,
+            padded_blocks_high: component.padded_blocks_high,
+            data,
+            quant: None,
+        }
+    }
+}
+
+/// Whether a scan of all components sends the padding blocks too: then none needs to be zero beforehand.
+fn covers_all_blocks(frame: &Frame, scan: &Scan) -> bool {
+    let is_unpadded = |c: &Component| (c.blocks_wide, c.blocks_high) == (c.padded_blocks_wide, c.padded_blocks_high);
+    scan.is_interleaved() || frame.components.iter().all(is_unpadded)
+}
+
+/// One frame while its scans are decoded.
+struct FrameRun<'a> {
+    bytes: &'a [u8],
+    frame: &'a Frame,
+    planes: Vec<Plane>,
+    progression: Progression,
+    /// The first fault outside entropy-coded data.
+    other_fault: Option<ImageError>,
+    scans: u32,
+    scans_complete: u32,
+    scans_decoded: u32,
+    visits_left: u64,
+}
+
+impl FrameRun<'_> {
+    /// Decodes scan after scan; gives the offset where reading stopped.
+    fn decode(&mut self, mut scans: Scans, decoder: &mut ScanDecoder, log: &mut FaultLog) -> usize {
+        while let Some(scan) = scans.next() {
+            match scan.and_then(|scan| self.decode_scan(&scan, decoder, log)) {
+                Ok(Some(end)) => scans.set_entropy_coded_end(end),
+                Ok(None) => {}
+                Err(fault) => {
+                    self.other_fault.get_or_insert(fault);
+                    break;
+                }
+            }
+        }
+        scans.position()
+    }
+
+    /// Decodes one scan and gives the end of its data; `None` if it cannot be decoded, but perhaps the next one can.
+    fn decode_scan(
+        &mut self,
+        scan: &Scan,
+        decoder: &mut ScanDecoder,
+        log: &mut FaultLog,
+    ) -> Result<Option<usize>, ImageError> {
+        self.spend_visits(scan)?;
+        self.scans += 1;
+        let faults_before = log.num_faults;
+        match decoder.decode(self.bytes, self.frame, scan, &mut self.planes, log) {
+            Ok(end) => {
+                self.latch_quant_tables(scan);
+                if !self.progression.note(scan) {
+                    let what = "a progressive scan does not follow on the earlier ones";
+                    self.other_fault.get_or_insert(ImageError::Malformed { at_bytes: scan.sos_at as u64, what });
+                }
+                self.scans_decoded += 1;
+                self.scans_complete += u32::from(log.num_faults == faults_before);
+                Ok(Some(end))
+            }
+            Err(fault) => {
+                self.other_fault.get_or_insert(fault);
+                self.distrust_scan(scan, log);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The work of all scans together is bounded by the length of the file.
+    fn spend_visits(&mut self, scan: &Scan) -> Result<(), ImageError> {
+        let size = |c: &Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high) * 128;
+        let visits: u64 = scan.components.iter().map(|c| size(&self.frame.components[c.component_idx])).sum();
+        let over = ImageError::OverLimit {
+            what: "bytes of coefficients that the scans visit, for a file of this length,",
+            value: visits,
+            limit: self.visits_left,
+        };
+        self.visits_left = self.visits_left.checked_sub(visits).ok_or(over)?;
+        Ok(())
+    }
+
+    /// None of the blocks of a scan that cannot be decoded was received.
+    fn distrust_scan(&self, scan: &Scan, log: &mut FaultLog) {
+        let layout = ScanLayout::new(self.frame, scan);
+        log.distrust(&layout, 0..layout.num_mcus, self.frame.mcus());
+    }
+
+    /// A component's quantisation table is the one in force at its first scan, as libjpeg has it.
+    fn latch_quant_tables(&mut self, scan: &Scan) {
+        for scan_component in &scan.components {
+            let component_idx = scan_component.component_idx;
+            let table = scan.tables.quant.get(usize::from(self.frame.components[component_idx].quant_idx));
+            let table = table.and_then(Option::as_ref).map(Arc::as_ref);
+            self.planes[component_idx]
+                .quant
+                .get_or_insert_with(|| table.map_or(crate::jpeg::Natural([0; 64]), |t| t.values));
+        }
+    }
+
+    fn finish(self, end: usize, log: &FaultLog) -> (DecodeReport, Vec<Plane>) {
+        let is_sent = self.progression.is_complete();
+        let missing = (!is_sent).then_some(ImageError::MissingScans { at_bytes: end as u64 });
+        let reason = first_reason(log.first.map(ImageError::from), self.other_fault).or(missing);
+        let status = match reason {
+            None => Status::Complete,
+            Some(_) if self.scans_decoded == 0 => Status::Failed,
+            Some(_) => Status::Partial,
+        };
+        let report = DecodeReport {
+            status,
+            reason,
+            first_untrusted_mcu: log.first_untrusted_mcu(),
+            untrusted_mcus: log.untrusted_mcus,
+            mcus: self.frame.mcus(),
+            scans: self.scans,
+            scans_complete: self.scans_complete,
+        };
+        (report, self.planes)
+    }
+}
+
+/// The one with the smaller offset; a limit has none and comes last.
+fn first_reason(a: Option<ImageError>, b: Option<ImageError>) -> Option<ImageError> {
+    let at = |reason: &ImageError| reason.at_bytes().unwrap_or(u64::MAX);
+    a.into_iter().chain(b).min_by_key(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_fails_with_a_reason() {
+        let limits = Limits::default();
+        for bytes in [
+            &b""[..],
+            b"\xFF",
+            b"\xFF\xD8",
+            b"\xFF\xD8\xFF\xD9",
+            b"GIF89a",
+            b"\xFF\xD8\xFF\xC0\0\x0B\x08\xFF\xDC\xFF\xDC",
+        ] {
+            let decoded = decode(bytes, &limits);
+            assert_eq!(decoded.report.status, Status::Failed);
+            assert!(decoded.coefficients.is_none() && decoded.report.reason.is_some());
+        }
+    }
+}

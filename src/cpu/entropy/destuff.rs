@@ -1,0 +1,82 @@
+//! Entropy-coded data without stuffed zeros (T.81 B.1.1.5), so that bits can be read without looking for markers.
+
+use std::ops::Range;
+
+use super::bits::PADDING_BYTES;
+use crate::jpeg::marker::next_ff;
+use crate::jpeg::{EntropyCoded, Piece, split_entropy_coded};
+
+/// The destuffed pieces of one scan, in memory that is used again for the next one.
+#[derive(Default)]
+pub struct Destuffed {
+    /// All pieces, one after the other, then [`PADDING_BYTES`] zeros.
+    pub data: Vec<u8>,
+    /// Where each piece lies in `data`.
+    pub ranges: Vec<Range<usize>>,
+}
+
+impl Destuffed {
+    /// Cuts and destuffs the data of a scan.
+    pub fn read(&mut self, bytes: &[u8], ecs_offset: usize, num_intervals: u32) -> EntropyCoded {
+        let coded = split_entropy_coded(bytes, ecs_offset, num_intervals);
+        self.data.clear();
+        self.data.reserve(coded.end - ecs_offset + PADDING_BYTES);
+        self.ranges.clear();
+        for piece in &coded.pieces {
+            let start = self.data.len();
+            append_destuffed(&mut self.data, bytes, piece);
+            self.ranges.push(start..self.data.len());
+        }
+        self.data.resize(self.data.len() + PADDING_BYTES, 0);
+        coded
+    }
+
+    /// The offset in the file of a destuffed byte of a piece; beyond its last byte, the end of the piece.
+    pub fn file_offset(&self, bytes: &[u8], piece: &Piece, data_offset: usize, piece_start: usize) -> usize {
+        let mut file_offset = piece.bytes.start;
+        let mut left = data_offset - piece_start;
+        let piece_bytes = &bytes[..piece.bytes.end];
+        while let Some(pair) = next_ff(piece_bytes, file_offset) {
+            let plain = pair.at - file_offset;
+            if left <= plain {
+                break;
+            }
+            left -= plain + 1;
+            file_offset = pair.end;
+        }
+        (file_offset + left).min(piece.bytes.end)
+    }
+}
+
+fn append_destuffed(data: &mut Vec<u8>, bytes: &[u8], piece: &Piece) {
+    let piece_bytes = &bytes[..piece.bytes.end];
+    let mut from = piece.bytes.start;
+    while let Some(pair) = next_ff(piece_bytes, from) {
+        data.extend_from_slice(&piece_bytes[from..pair.at]);
+        data.push(0xFF);
+        from = pair.end;
+    }
+    data.extend_from_slice(&piece_bytes[from..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuffed_zeros_vanish_and_offsets_are_found_again() {
+        let bytes = [7, 7, 1, 0xFF, 0, 0xFF, 0xFF, 0, 2, 0xFF, 0xD3, 3, 0xFF, 0, 0xFF, 0xD9];
+        let mut destuffed = Destuffed::default();
+        let coded = destuffed.read(&bytes, 2, 2);
+        let pieces: Vec<&[u8]> = destuffed.ranges.iter().map(|r| &destuffed.data[r.clone()]).collect();
+        assert_eq!(pieces, [&[1, 0xFF, 0xFF, 2][..], &[3, 0xFF]]);
+        assert_eq!(coded.end, 14);
+        let offsets = |piece: usize| -> Vec<usize> {
+            let range = destuffed.ranges[piece].clone();
+            let find = |at| destuffed.file_offset(&bytes, &coded.pieces[piece], at, range.start);
+            (range.start..=range.end).map(find).collect()
+        };
+        assert_eq!(offsets(0), [2, 3, 5, 8, 9]);
+        assert_eq!(offsets(1), [11, 12, 14]);
+    }
+}
