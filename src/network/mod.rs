@@ -6,6 +6,8 @@ mod inference;
 mod init;
 mod interpret;
 mod layers;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod torchvision;
 mod variants;
 mod weights;

@@ -18,7 +18,7 @@ use crate::resample::{Normalization, Resize, Transform};
 use crate::tensor::Tensor;
 
 /// The key of the JSON object in the metadata of the file.
-const METADATA_KEY: &str = "dctflow";
+pub(super) const METADATA_KEY: &str = "dctflow";
 
 /// What belongs to weights besides the tensors and the [`Config`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,30 +156,23 @@ impl Weights {
     /// # Errors
     /// [`ErrorKind::Io`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
-        let path = path.as_ref();
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".partial-{}", std::process::id()));
-        let partial = Path::new(&partial);
-        let written = self.write(partial, precision).and_then(|()| std::fs::rename(partial, path));
-        written.map_err(|e| {
-            // The error that counts is the first one.
-            let _ = std::fs::remove_file(partial);
-            Error::io(path, e)
+        let header = HashMap::from([(METADATA_KEY.to_owned(), self.metadata_json())]);
+        let stored =
+            self.tensors.iter().map(|(name, tensor)| (name.as_str(), StoredTensor::new(name, tensor, precision)));
+        replace_file(path.as_ref(), |partial| {
+            safetensors::serialize_to_file(stored, Some(header), partial).map_err(|e| match e {
+                safetensors::SafeTensorError::IoError(e) => e,
+                other => std::io::Error::other(other),
+            })
         })
     }
 
-    fn write(&self, path: &Path, precision: Precision) -> std::io::Result<()> {
+    /// Configuration and metadata as they go into files.
+    pub(super) fn metadata_json(&self) -> String {
         let Config { variant, width, classes, eps, input_size } = self.network.config;
         let metadata = self.metadata.clone();
-        let header = FileMetadata { network: variant, width, classes, eps, input_size, metadata };
-        let header = HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_string(&header)?)]);
-        let stored =
-            self.tensors.iter().map(|(name, tensor)| (name.as_str(), StoredTensor::new(name, tensor, precision)));
-        safetensors::serialize_to_file(stored, Some(header), path).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(e) => e,
-            other => std::io::Error::other(other),
-        })?;
-        File::open(path)?.sync_all()
+        let object = FileMetadata { network: variant, width, classes, eps, input_size, metadata };
+        serde_json::to_string(&object).expect("names, numbers and strings are always JSON")
     }
 
     /// The layer list.
@@ -238,6 +231,20 @@ impl Weights {
 
 pub(super) fn weights_error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Weights, message)
+}
+
+/// Lets `write` write a file beside `path`, then gives it that name: whoever reads `path` sees the old file or the whole new one.
+pub(super) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".partial-{}", std::process::id()));
+    let partial = Path::new(&partial);
+    let written =
+        write(partial).and_then(|()| File::open(partial)?.sync_all()).and_then(|()| std::fs::rename(partial, path));
+    written.map_err(|e| {
+        // The error that counts is the first one.
+        let _ = std::fs::remove_file(partial);
+        Error::io(path, e)
+    })
 }
 
 fn check_metadata(config: &Config, metadata: &Metadata) -> Result<()> {
