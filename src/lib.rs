@@ -14,6 +14,7 @@ pub mod network;
 pub mod resample;
 #[cfg(feature = "sources")]
 pub mod sources;
+pub mod synth;
 pub mod tensor;
 
 pub use error::{CorruptKind, Error, ErrorKind, ImageError, Result};

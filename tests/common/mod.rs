@@ -1,0 +1,6 @@
+//! What the integration tests share. Each test program uses a part of it.
+#![allow(dead_code)]
+
+pub mod compare;
+pub mod matrix;
+pub mod oracle;
