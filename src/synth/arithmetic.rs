@@ -2,34 +2,10 @@
 
 use super::scan::{Scan, divide_towards_zero, zigzag_block};
 use super::symbols::table_destination;
-use crate::jpeg::{Coefficients, ESTIMATES, FIXED_HALF};
-
-/// How neighbouring values choose statistics (T.81 F.1.4.4.1.2, F.1.4.4.2), per table destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conditioning {
-    /// L and U of DC, 0 <= L <= U <= 15.
-    pub dc_bounds: [(u8, u8); 4],
-    /// Kx of AC, 1 to 63.
-    pub ac_kx: [u8; 4],
-}
-
-impl Default for Conditioning {
-    fn default() -> Self {
-        Self { dc_bounds: [(0, 1); 4], ac_kx: [5; 4] }
-    }
-}
-
-impl Conditioning {
-    /// DAC's payload (T.81 B.2.4.3) for all destinations.
-    pub(super) fn segment(&self) -> Vec<u8> {
-        let dc = self.dc_bounds.iter().zip(0..).flat_map(|(&(l, u), dest)| [dest, u << 4 | l]);
-        let ac = self.ac_kx.iter().zip(0x10..).flat_map(|(&kx, dest)| [dest, kx]);
-        dc.chain(ac).collect()
-    }
-}
+use crate::jpeg::{ArithmeticConditioning, Coefficients, ESTIMATES, FIXED_HALF};
 
 /// The entropy-coded segments of a scan.
-pub(super) fn scan_segments(image: &Coefficients, scan: &Scan, conditioning: &Conditioning) -> Vec<Vec<u8>> {
+pub(super) fn scan_segments(image: &Coefficients, scan: &Scan, conditioning: &ArithmeticConditioning) -> Vec<Vec<u8>> {
     let interval_mcus = usize::from(scan.restart_interval_mcus(&image.frame));
     let mut model = Model::new(scan, conditioning);
     let mut segments = Vec::new();
@@ -67,7 +43,7 @@ const X_TO_M: usize = 14;
 /// Which bins code what.
 struct Model<'a> {
     scan: &'a Scan,
-    conditioning: &'a Conditioning,
+    conditioning: &'a ArithmeticConditioning,
     coder: Coder,
     dc_bins: [[Bin; NUM_DC_BINS]; 4],
     ac_bins: [[Bin; NUM_AC_BINS]; 4],
@@ -78,7 +54,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    fn new(scan: &'a Scan, conditioning: &'a Conditioning) -> Self {
+    fn new(scan: &'a Scan, conditioning: &'a ArithmeticConditioning) -> Self {
         Self {
             scan,
             conditioning,
@@ -121,7 +97,8 @@ impl<'a> Model<'a> {
         if magnitude > 0 {
             self.coder.code_magnitude(bins, DC_X1, magnitude, magnitude.ilog2());
         }
-        self.dc_contexts[member] = dc_context(diff, self.conditioning.dc_bounds[dest]);
+        self.dc_contexts[member] =
+            dc_context(diff, (self.conditioning.dc_lower[dest], self.conditioning.dc_upper[dest]));
     }
 
     /// T.81 F.1.4.2.

@@ -1,11 +1,14 @@
 //! From coefficients to a file.
 
-use super::arithmetic::{self, Conditioning};
-use super::file::{JpegFile, marker};
-use super::huffman::HuffmanSpec;
+use super::arithmetic;
+use super::file::{JpegFile, Part};
+use super::huffman::choose_table;
 use super::scan::Scan;
 use super::symbols::{SegmentCoder, Symbol, Table, count_symbols, scan_symbols, table_destination};
-use crate::jpeg::{Coefficients, ColorModel, EntropyCoding, Frame, Orientation, Process};
+use crate::jpeg::marker::code;
+use crate::jpeg::{
+    ArithmeticConditioning, Coefficients, ColorModel, EntropyCoding, Frame, HuffmanTable, Orientation, Process,
+};
 
 /// Changes a scan's symbols before they are coded: index of the scan, its entropy-coded segments.
 pub type EditSymbols<'a> = &'a mut dyn FnMut(usize, &mut Vec<Vec<Symbol>>);
@@ -18,13 +21,13 @@ pub struct Encoding {
     /// Writes quantisation tables with 16-bit elements even where 8 bits would do.
     pub wide_quant: bool,
     /// Conditioning of arithmetic coding; DAC is written where it is not the default.
-    pub conditioning: Conditioning,
+    pub conditioning: ArithmeticConditioning,
 }
 
 impl Encoding {
     /// These scans, and nothing unusual.
     pub fn new(scans: Vec<Scan>) -> Self {
-        Self { scans, wide_quant: false, conditioning: Conditioning::default() }
+        Self { scans, wide_quant: false, conditioning: ArithmeticConditioning::default() }
     }
 
     /// The file. A component without quantisation table gets none.
@@ -35,12 +38,12 @@ impl Encoding {
     /// The same, with every scan's Huffman symbols passing through `edit`: for streams that no encoder would write.
     pub fn encode_edited(&self, image: &Coefficients, edit: EditSymbols) -> JpegFile {
         let mut file = JpegFile::default();
-        file.push_marker(marker::SOI);
+        file.push_marker(code::SOI);
         write_application_segments(&mut file, image);
         self.write_quant_tables(&mut file, image);
         file.push_segment(frame_marker(&image.frame), frame_header(&image.frame));
-        if self.conditioning != Conditioning::default() {
-            file.push_segment(marker::DAC, self.conditioning.segment());
+        if self.conditioning != ArithmeticConditioning::default() {
+            file.push_segment(code::DAC, conditioning_segment(&self.conditioning));
         }
         let mut in_force = InForce::default();
         for (scan_idx, scan) in self.scans.iter().enumerate() {
@@ -53,10 +56,10 @@ impl Encoding {
                     huffman_segments(&mut file, &mut in_force, scan, &symbols)
                 }
             };
-            file.push_segment(marker::SOS, scan_header(image, scan));
+            file.push_segment(code::SOS, scan_header(image, scan));
             push_entropy_coded(&mut file, segments);
         }
-        file.push_marker(marker::EOI);
+        file.push_marker(code::EOI);
         file
     }
 
@@ -72,7 +75,7 @@ impl Encoding {
                 let [high, low] = value.to_be_bytes();
                 payload.extend([high, low].iter().skip(usize::from(!wide)));
             }
-            file.push_segment(marker::DQT, payload);
+            file.push_segment(code::DQT, payload);
         }
     }
 }
@@ -80,20 +83,20 @@ impl Encoding {
 /// Tables and interval that a decoder holds at this point of the file.
 #[derive(Default)]
 struct InForce {
-    tables: Vec<(Table, HuffmanSpec)>,
+    tables: Vec<(Table, HuffmanTable)>,
     restart_interval_mcus: u16,
 }
 
 impl InForce {
     fn set_restart_interval(&mut self, file: &mut JpegFile, mcus: u16) {
         if self.restart_interval_mcus != mcus {
-            file.push_segment(marker::DRI, mcus.to_be_bytes());
+            file.push_segment(code::DRI, mcus.to_be_bytes());
             self.restart_interval_mcus = mcus;
         }
     }
 
-    fn define(&mut self, file: &mut JpegFile, table: Table, spec: HuffmanSpec) {
-        if self.tables.contains(&(table, spec.clone())) {
+    fn define(&mut self, file: &mut JpegFile, table: Table, contents: HuffmanTable) {
+        if self.tables.contains(&(table, contents.clone())) {
             return;
         }
         let mut payload = match table {
@@ -101,11 +104,11 @@ impl InForce {
             Table::Ac(dest) => vec![0x10 | dest],
             Table::NoTable => return,
         };
-        payload.extend(spec.bits);
-        payload.extend(&spec.values);
-        file.push_segment(marker::DHT, payload);
+        payload.extend(contents.bits);
+        payload.extend(contents.used_values());
+        file.push_segment(code::DHT, payload);
         self.tables.retain(|(other, _)| *other != table);
-        self.tables.push((table, spec));
+        self.tables.push((table, contents));
     }
 }
 
@@ -113,8 +116,8 @@ impl InForce {
 fn huffman_segments(file: &mut JpegFile, in_force: &mut InForce, scan: &Scan, symbols: &[Vec<Symbol>]) -> Vec<Vec<u8>> {
     for (table, counts) in count_symbols(symbols) {
         let is_luma = matches!(table, Table::Dc(0) | Table::Ac(0));
-        let spec = HuffmanSpec::choose(scan.codes, &counts, matches!(table, Table::Ac(_)), is_luma);
-        in_force.define(file, table, spec);
+        let contents = choose_table(scan.codes, &counts, matches!(table, Table::Ac(_)), is_luma);
+        in_force.define(file, table, contents);
     }
     let coder = SegmentCoder::new(&in_force.tables);
     symbols.iter().map(|segment| coder.code(segment)).collect()
@@ -123,19 +126,19 @@ fn huffman_segments(file: &mut JpegFile, in_force: &mut InForce, scan: &Scan, sy
 fn push_entropy_coded(file: &mut JpegFile, segments: Vec<Vec<u8>>) {
     for (segment_idx, segment) in segments.into_iter().enumerate() {
         if segment_idx > 0 {
-            file.push_marker(marker::RST0 + ((segment_idx - 1) % 8) as u8);
+            file.push_marker(code::RST0 + ((segment_idx - 1) % 8) as u8);
         }
-        file.parts.push(super::file::Part::Entropy(segment));
+        file.parts.push(Part::Entropy(segment));
     }
 }
 
 fn frame_marker(frame: &Frame) -> u8 {
     match (frame.coding, frame.process) {
-        (EntropyCoding::Huffman, Process::Baseline) => marker::SOF0,
-        (EntropyCoding::Huffman, Process::ExtendedSequential) => marker::SOF1,
-        (EntropyCoding::Huffman, Process::Progressive) => marker::SOF2,
-        (EntropyCoding::Arithmetic, Process::Progressive) => marker::SOF10,
-        (EntropyCoding::Arithmetic, _) => marker::SOF9,
+        (EntropyCoding::Huffman, Process::Baseline) => code::SOF0,
+        (EntropyCoding::Huffman, Process::ExtendedSequential) => code::SOF1,
+        (EntropyCoding::Huffman, Process::Progressive) => code::SOF2,
+        (EntropyCoding::Arithmetic, Process::Progressive) => code::SOF10,
+        (EntropyCoding::Arithmetic, _) => code::SOF9,
     }
 }
 
@@ -149,6 +152,14 @@ fn frame_header(frame: &Frame) -> Vec<u8> {
         payload.extend([component.id, component.h << 4 | component.v, component.quant_idx]);
     }
     payload
+}
+
+/// DAC (T.81 B.2.4.3) for all four destinations.
+fn conditioning_segment(conditioning: &ArithmeticConditioning) -> Vec<u8> {
+    let dc_bounds = conditioning.dc_lower.iter().zip(&conditioning.dc_upper).take(4);
+    let dc = dc_bounds.zip(0..).flat_map(|((&lower, &upper), dest)| [dest, upper << 4 | lower]);
+    let ac = conditioning.ac_kx.iter().take(4).zip(0x10..).flat_map(|(&kx, dest)| [dest, kx]);
+    dc.chain(ac).collect()
 }
 
 /// T.81 B.2.3.
@@ -167,14 +178,14 @@ fn write_application_segments(file: &mut JpegFile, image: &Coefficients) {
     let adobe = |transform: u8| [b"Adobe\x00\x64\x00\x00\x00\x00".as_slice(), &[transform]].concat();
     match image.color {
         ColorModel::Gray | ColorModel::YCbCr => {
-            file.push_segment(marker::APP0, *b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
+            file.push_segment(code::APP0, *b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
         }
-        ColorModel::Rgb | ColorModel::Cmyk { inverted: true } => file.push_segment(marker::APP0 + 14, adobe(0)),
-        ColorModel::Ycck { .. } => file.push_segment(marker::APP0 + 14, adobe(2)),
+        ColorModel::Rgb | ColorModel::Cmyk { inverted: true } => file.push_segment(code::APP14, adobe(0)),
+        ColorModel::Ycck { .. } => file.push_segment(code::APP14, adobe(2)),
         ColorModel::Cmyk { inverted: false } | ColorModel::Unknown => {}
     }
     if image.orientation != Orientation::Upright {
-        file.push_segment(marker::APP0 + 1, exif(image.orientation));
+        file.push_segment(code::APP1, exif(image.orientation));
     }
 }
 

@@ -1,40 +1,6 @@
 //! A JPEG file as a list of parts, so that odd and broken files are made by editing the list.
 
-/// Marker codes (T.81 Table B.1), the byte after FF.
-pub mod marker {
-    /// SOF0: baseline.
-    pub const SOF0: u8 = 0xC0;
-    /// SOF1: extended sequential, Huffman.
-    pub const SOF1: u8 = 0xC1;
-    /// SOF2: progressive, Huffman.
-    pub const SOF2: u8 = 0xC2;
-    /// DHT: Huffman tables.
-    pub const DHT: u8 = 0xC4;
-    /// SOF9: extended sequential, arithmetic.
-    pub const SOF9: u8 = 0xC9;
-    /// SOF10: progressive, arithmetic.
-    pub const SOF10: u8 = 0xCA;
-    /// DAC: conditioning of arithmetic coding.
-    pub const DAC: u8 = 0xCC;
-    /// RST0, the first of eight restart markers.
-    pub const RST0: u8 = 0xD0;
-    /// SOI: start of image.
-    pub const SOI: u8 = 0xD8;
-    /// EOI: end of image.
-    pub const EOI: u8 = 0xD9;
-    /// SOS: start of scan.
-    pub const SOS: u8 = 0xDA;
-    /// DQT: quantisation tables.
-    pub const DQT: u8 = 0xDB;
-    /// DNL: number of lines.
-    pub const DNL: u8 = 0xDC;
-    /// DRI: restart interval.
-    pub const DRI: u8 = 0xDD;
-    /// APP0, the first of sixteen application segments.
-    pub const APP0: u8 = 0xE0;
-    /// COM: comment.
-    pub const COM: u8 = 0xFE;
-}
+use crate::jpeg::marker::code;
 
 /// One piece of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +41,7 @@ impl JpegFile {
     /// Indices of the parts that carry `marker`, in order.
     pub fn find(&self, marker: u8) -> Vec<usize> {
         let carries = |part: &Part| match part {
-            Part::Marker(code) | Part::Segment { marker: code, .. } => *code == marker,
+            Part::Marker(carried) | Part::Segment { marker: carried, .. } => *carried == marker,
             _ => false,
         };
         (0..self.parts.len()).filter(|&i| carries(&self.parts[i])).collect()
@@ -83,7 +49,7 @@ impl JpegFile {
 
     /// Indices of the restart markers, in order.
     pub fn restarts(&self) -> Vec<usize> {
-        let is_restart = |part: &Part| matches!(part, Part::Marker(code) if (0xD0..=0xD7).contains(code));
+        let is_restart = |part: &Part| matches!(part, Part::Marker(code::RST0..=code::RST7));
         (0..self.parts.len()).filter(|&i| is_restart(&self.parts[i])).collect()
     }
 
@@ -121,13 +87,13 @@ mod tests {
     #[test]
     fn writes_parts_in_order() {
         let mut file = JpegFile::default();
-        file.push_marker(marker::SOI);
-        file.push_segment(marker::COM, *b"hi");
+        file.push_marker(code::SOI);
+        file.push_segment(code::COM, *b"hi");
         file.parts.push(Part::Raw(vec![0xFF]));
-        file.push_marker(marker::EOI);
+        file.push_marker(code::EOI);
         assert_eq!(file.to_bytes(), [0xFF, 0xD8, 0xFF, 0xFE, 0, 4, b'h', b'i', 0xFF, 0xFF, 0xD9]);
-        assert_eq!(file.find(marker::COM), [1]);
-        assert_eq!(file.payload_mut(marker::COM, 0), Some(&mut b"hi".to_vec()));
-        assert_eq!(file.payload_mut(marker::COM, 1), None);
+        assert_eq!(file.find(code::COM), [1]);
+        assert_eq!(file.payload_mut(code::COM, 0), Some(&mut b"hi".to_vec()));
+        assert_eq!(file.payload_mut(code::COM, 1), None);
     }
 }

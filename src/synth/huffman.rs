@@ -1,13 +1,7 @@
 //! Huffman tables for writing (T.81 Annexes C and K), good ones and deliberately odd ones, and the writer of bits.
 
-/// A table as DHT carries it (T.81 B.2.4.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HuffmanSpec {
-    /// BITS: how many codes have 1, 2 ... 16 bits.
-    pub bits: [u8; 16],
-    /// HUFFVAL: the symbols, in order of increasing code length.
-    pub values: Vec<u8>,
-}
+use crate::jpeg::HuffmanTable;
+use crate::jpeg::tables::*;
 
 /// How a scan's codes are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,67 +19,60 @@ pub enum Codes {
 /// How often each symbol is used.
 pub(super) type Counts = [u32; 256];
 
-impl HuffmanSpec {
-    /// The table of `codes` for symbols used `counts` times. `is_ac` and `is_luma` choose among the typical tables.
-    pub(super) fn choose(codes: Codes, counts: &Counts, is_ac: bool, is_luma: bool) -> Self {
-        match codes {
-            Codes::Standard => Self::standard(is_ac, is_luma),
-            Codes::Optimised => Self::optimised(counts),
-            Codes::Long => Self::long(counts),
-            Codes::FixedLength => Self::fixed_length(counts),
-        }
+/// The table of `codes` for symbols used `counts` times. `is_ac` and `is_luma` choose among the typical tables.
+pub(super) fn choose_table(codes: Codes, counts: &Counts, is_ac: bool, is_luma: bool) -> HuffmanTable {
+    match codes {
+        Codes::Standard => standard(is_ac, is_luma),
+        Codes::Optimised => optimised(counts),
+        Codes::Long => long(counts),
+        Codes::FixedLength => fixed_length(counts),
     }
+}
 
-    /// Tables K.3 to K.6.
-    pub fn standard(is_ac: bool, is_luma: bool) -> Self {
-        let (bits, values): ([u8; 16], &[u8]) = match (is_ac, is_luma) {
-            (false, true) => ([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], &DC_VALUES),
-            (false, false) => ([0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0], &DC_VALUES),
-            (true, true) => ([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125], &AC_LUMA_VALUES),
-            (true, false) => ([0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119], &AC_CHROMA_VALUES),
-        };
-        Self { bits, values: values.to_vec() }
-    }
+fn standard(is_ac: bool, is_luma: bool) -> HuffmanTable {
+    let (bits, values): (_, &[u8]) = match (is_ac, is_luma) {
+        (false, true) => (TYPICAL_DC_LUMA_BITS, &TYPICAL_DC_VALUES),
+        (false, false) => (TYPICAL_DC_CHROMA_BITS, &TYPICAL_DC_VALUES),
+        (true, true) => (TYPICAL_AC_LUMA_BITS, &TYPICAL_AC_LUMA_VALUES),
+        (true, false) => (TYPICAL_AC_CHROMA_BITS, &TYPICAL_AC_CHROMA_VALUES),
+    };
+    HuffmanTable::new(bits, values)
+}
 
-    /// T.81 K.2: the optimal code of at most 16 bits that leaves the code of all ones free.
-    fn optimised(counts: &Counts) -> Self {
-        let lengths = limited_lengths(counts);
-        let mut bits = [0u8; 16];
-        lengths.iter().for_each(|&length| bits[length - 1] += 1);
-        Self { bits, values: by_frequency(counts) }
-    }
+/// T.81 K.2: the optimal code of at most 16 bits that leaves the code of all ones free.
+fn optimised(counts: &Counts) -> HuffmanTable {
+    let mut bits = [0; 16];
+    limited_lengths(counts).iter().for_each(|&length| bits[length - 1] += 1);
+    HuffmanTable::new(bits, &by_frequency(counts))
+}
 
-    fn long(counts: &Counts) -> Self {
-        let values = by_frequency(counts);
-        let num_short = values.len().saturating_sub(1).min(7);
-        let mut bits = [0u8; 16];
-        bits[..num_short].fill(1);
-        bits[15] = (values.len() - num_short) as u8;
-        Self { bits, values }
-    }
+fn long(counts: &Counts) -> HuffmanTable {
+    let values = by_frequency(counts);
+    let num_short = values.len().saturating_sub(1).min(7);
+    let mut bits = [0; 16];
+    bits[..num_short].fill(1);
+    bits[15] = (values.len() - num_short) as u8;
+    HuffmanTable::new(bits, &values)
+}
 
-    fn fixed_length(counts: &Counts) -> Self {
-        let values = by_frequency(counts);
-        let length = (1..16).find(|length| values.len() < 1 << length).unwrap_or(16);
-        let mut bits = [0u8; 16];
-        bits[length - 1] = values.len() as u8;
-        Self { bits, values }
-    }
+fn fixed_length(counts: &Counts) -> HuffmanTable {
+    let values = by_frequency(counts);
+    let length = (1..16).find(|length| values.len() < 1 << length).unwrap_or(16);
+    let mut bits = [0; 16];
+    bits[length - 1] = values.len() as u8;
+    HuffmanTable::new(bits, &values)
+}
 
-    /// Code and length per symbol (T.81 C.2); length 0 where the symbol has none.
-    pub(super) fn codes(&self) -> [(u16, u8); 256] {
-        let mut codes = [(0, 0); 256];
-        let mut values = self.values.iter();
-        let mut code = 0u32;
-        for (num_codes, length) in self.bits.iter().zip(1..) {
-            for &value in values.by_ref().take(usize::from(*num_codes)) {
-                codes[usize::from(value)] = (code as u16, length);
-                code += 1;
-            }
-            code <<= 1;
-        }
-        codes
+/// Code and its length per symbol; length 0 where the symbol has none.
+pub(super) type CodesBySymbol = [(u16, u8); 256];
+
+/// The codes of a table by their symbols (T.81 C.2).
+pub(super) fn codes_by_symbol(table: &HuffmanTable) -> CodesBySymbol {
+    let mut codes = [(0, 0); 256];
+    for code in table.codes().unwrap_or_default() {
+        codes[usize::from(code.value)] = (code.code, code.length_bits);
     }
+    codes
 }
 
 /// The symbols in use, most frequent first; one made-up symbol if there are none, since a table may not be empty.
@@ -189,41 +176,13 @@ impl BitWriter {
     }
 }
 
-const DC_VALUES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-
-#[rustfmt::skip]
-const AC_LUMA_VALUES: [u8; 162] = [
-    0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21, 0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07, 0x22, 0x71,
-    0x14, 0x32, 0x81, 0x91, 0xA1, 0x08, 0x23, 0x42, 0xB1, 0xC1, 0x15, 0x52, 0xD1, 0xF0, 0x24, 0x33, 0x62, 0x72,
-    0x82, 0x09, 0x0A, 0x16, 0x17, 0x18, 0x19, 0x1A, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2A, 0x34, 0x35, 0x36, 0x37,
-    0x38, 0x39, 0x3A, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59,
-    0x5A, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6A, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7A, 0x83,
-    0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0xA2, 0xA3,
-    0xA4, 0xA5, 0xA6, 0xA7, 0xA8, 0xA9, 0xAA, 0xB2, 0xB3, 0xB4, 0xB5, 0xB6, 0xB7, 0xB8, 0xB9, 0xBA, 0xC2, 0xC3,
-    0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8, 0xD9, 0xDA, 0xE1, 0xE2,
-    0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA,
-];
-
-#[rustfmt::skip]
-const AC_CHROMA_VALUES: [u8; 162] = [
-    0x00, 0x01, 0x02, 0x03, 0x11, 0x04, 0x05, 0x21, 0x31, 0x06, 0x12, 0x41, 0x51, 0x07, 0x61, 0x71, 0x13, 0x22,
-    0x32, 0x81, 0x08, 0x14, 0x42, 0x91, 0xA1, 0xB1, 0xC1, 0x09, 0x23, 0x33, 0x52, 0xF0, 0x15, 0x62, 0x72, 0xD1,
-    0x0A, 0x16, 0x24, 0x34, 0xE1, 0x25, 0xF1, 0x17, 0x18, 0x19, 0x1A, 0x26, 0x27, 0x28, 0x29, 0x2A, 0x35, 0x36,
-    0x37, 0x38, 0x39, 0x3A, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58,
-    0x59, 0x5A, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6A, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7A,
-    0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9A,
-    0xA2, 0xA3, 0xA4, 0xA5, 0xA6, 0xA7, 0xA8, 0xA9, 0xAA, 0xB2, 0xB3, 0xB4, 0xB5, 0xB6, 0xB7, 0xB8, 0xB9, 0xBA,
-    0xC2, 0xC3, 0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8, 0xD9, 0xDA,
-    0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Sum of 2^-length, in units of 2^-16.
-    fn kraft(spec: &HuffmanSpec) -> u32 {
-        spec.bits.iter().zip(1..).map(|(&n, length)| u32::from(n) << (16 - length)).sum()
+    fn kraft(table: &HuffmanTable) -> u32 {
+        table.bits.iter().zip(1..).map(|(&n, length)| u32::from(n) << (16 - length)).sum()
     }
 
     fn fibonacci_counts(num_symbols: usize) -> Counts {
@@ -242,10 +201,10 @@ mod tests {
             let mut counts = [0; 256];
             (0..num_symbols).for_each(|i| counts[i] = 1 + (i as u32 * 7919) % 1000);
             for codes in [Codes::Optimised, Codes::Long, Codes::FixedLength] {
-                let spec = HuffmanSpec::choose(codes, &counts, true, true);
-                assert_eq!(spec.values.len(), num_symbols.max(1));
-                assert_eq!(spec.bits.iter().map(|&n| usize::from(n)).sum::<usize>(), spec.values.len());
-                assert!(kraft(&spec) < 1 << 16, "{codes:?} of {num_symbols} symbols");
+                let table = choose_table(codes, &counts, true, true);
+                assert_eq!(table.num_codes(), num_symbols.max(1));
+                assert!(kraft(&table) < 1 << 16, "{codes:?} of {num_symbols} symbols");
+                assert!(table.codes().is_some());
             }
         }
     }
@@ -253,23 +212,23 @@ mod tests {
     #[test]
     fn optimised_codes_are_limited_to_16_bits() {
         // Fibonacci counts make the deepest of trees.
-        let spec = HuffmanSpec::optimised(&fibonacci_counts(40));
-        assert_eq!(kraft(&spec), (1 << 16) - 1);
-        assert_eq!(spec.values[0], 39);
+        let table = optimised(&fibonacci_counts(40));
+        assert_eq!(kraft(&table), (1 << 16) - 1);
+        assert_eq!(table.values[0], 39);
     }
 
     #[test]
     fn optimised_codes_are_optimal() {
         let mut counts = [0; 256];
         counts[..4].copy_from_slice(&[10, 1, 5, 2]);
-        let spec = HuffmanSpec::optimised(&counts);
-        assert_eq!(spec.values, [0, 2, 3, 1]);
-        assert_eq!(spec.bits[..4], [1, 1, 1, 1]);
+        let table = optimised(&counts);
+        assert_eq!(table.used_values(), [0, 2, 3, 1]);
+        assert_eq!(table.bits[..4], [1, 1, 1, 1]);
     }
 
     #[test]
     fn canonical_codes_follow_annex_c() {
-        let codes = HuffmanSpec::standard(false, true).codes();
+        let codes = codes_by_symbol(&standard(false, true));
         assert_eq!(codes[0], (0b00, 2));
         assert_eq!(codes[1], (0b010, 3));
         assert_eq!(codes[11], (0b1_1111_1110, 9));

@@ -18,10 +18,9 @@ mod random;
 mod scan;
 mod symbols;
 
-pub use arithmetic::Conditioning;
 pub use encode::{EditSymbols, Encoding};
-pub use file::{JpegFile, Part, marker};
-pub use huffman::{Codes, HuffmanSpec};
+pub use file::{JpegFile, Part};
+pub use huffman::Codes;
 pub use mutate::{flip_bit, mutate, truncations};
 pub use photos::{photo, photo_set};
 pub use picture::{Layout, Picture, Spectrum, quant_table};

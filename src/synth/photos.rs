@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::encode::Encoding;
-use super::huffman::{Codes, HuffmanSpec};
+use super::huffman::{Codes, choose_table, codes_by_symbol};
 use super::picture::{Layout, Picture, Quantiser, Spectrum, quant_table, quantise};
 use super::random::{Random, mix};
 use super::scan::{Interleaving, sequential_scans};
@@ -118,7 +118,7 @@ fn estimate_bytes(spectra: &[Spectrum], layout: &Layout, contrast: f32) -> f64 {
                 count_ac(&quantiser.apply(block), &mut counts);
             }
         }
-        let codes = HuffmanSpec::choose(Codes::Optimised, &counts, true, true).codes();
+        let codes = codes_by_symbol(&choose_table(Codes::Optimised, &counts, true, true));
         let bits = |value: usize| u64::from(counts[value]) * (u64::from(codes[value].1) + value as u64 % 16);
         num_sampled_bits += (0..256).map(bits).sum::<u64>();
     }

@@ -1,7 +1,9 @@
 //! Pictures to encode, made from a seed: the same samples on every machine, since only exactly rounded operations are used.
 
 use super::random::{Random, mix};
-use crate::jpeg::{Coefficients, ColorModel, Component, EntropyCoding, Frame, Natural, Orientation, Plane, Process};
+use crate::jpeg::{
+    Coefficients, ColorModel, Component, ComponentSpec, EntropyCoding, Frame, Natural, Orientation, Plane, Process,
+};
 
 /// Samples of all components at full resolution, level-shifted: -128 to 127 whatever the precision.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,21 +48,13 @@ impl Layout {
 
     /// The frame of this layout for an image of `width` x `height`.
     pub fn frame(&self, width: u32, height: u32) -> Frame {
-        let h_max = self.sampling.iter().map(|s| s.0).max().unwrap_or(1);
-        let v_max = self.sampling.iter().map(|s| s.1).max().unwrap_or(1);
         let ids: [u8; 4] = if self.color == ColorModel::Rgb { *b"RGBA" } else { [1, 2, 3, 4] };
-        let component =
-            |i: usize| Component::new(ids[i], self.sampling[i], self.quant_idx(i), (width, height), (h_max, v_max));
-        Frame {
-            process: self.process,
-            coding: self.coding,
-            precision_bits: self.precision_bits,
-            width,
-            height,
-            components: (0..self.sampling.len()).map(component).collect(),
-            h_max,
-            v_max,
-        }
+        let spec = |i: usize| {
+            let (h, v) = self.sampling[i];
+            ComponentSpec { id: ids[i], h, v, quant_idx: self.quant_idx(i) }
+        };
+        let specs: Vec<ComponentSpec> = (0..self.sampling.len()).map(spec).collect();
+        Frame::new((self.process, self.coding), self.precision_bits, (width, height), &specs)
     }
 
     /// Luma's table for the first component and for black, chroma's for the others.

@@ -1,8 +1,8 @@
 //! Blocks as symbols of Huffman coding (T.81 F.1.2 and G.1.2), before codes are chosen.
 
-use super::huffman::{BitWriter, Counts, HuffmanSpec};
+use super::huffman::{BitWriter, CodesBySymbol, Counts, codes_by_symbol};
 use super::scan::{Scan, divide_towards_zero, zigzag_block};
-use crate::jpeg::{Coefficients, Process};
+use crate::jpeg::{Coefficients, HuffmanTable, Process};
 
 /// The table a symbol is coded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,22 +214,19 @@ pub(super) fn count_symbols(segments: &[Vec<Symbol>]) -> Vec<(Table, Counts)> {
     tables.zip(counts).filter(|(_, counts)| counts.iter().any(|&count| count > 0)).collect()
 }
 
-/// Codes and lengths of one table.
-type CodesOfTable = [(u16, u8); 256];
-
 /// Codes symbols with the tables in force.
 pub(super) struct SegmentCoder {
-    dc: [CodesOfTable; 4],
-    ac: [CodesOfTable; 4],
+    dc: [CodesBySymbol; 4],
+    ac: [CodesBySymbol; 4],
 }
 
 impl SegmentCoder {
-    pub(super) fn new(tables: &[(Table, HuffmanSpec)]) -> Self {
+    pub(super) fn new(tables: &[(Table, HuffmanTable)]) -> Self {
         let mut coder = Self { dc: [[(0, 0); 256]; 4], ac: [[(0, 0); 256]; 4] };
-        for (table, spec) in tables {
+        for (table, contents) in tables {
             match table {
-                Table::Dc(dest) => coder.dc[usize::from(*dest)] = spec.codes(),
-                Table::Ac(dest) => coder.ac[usize::from(*dest)] = spec.codes(),
+                Table::Dc(dest) => coder.dc[usize::from(*dest)] = codes_by_symbol(contents),
+                Table::Ac(dest) => coder.ac[usize::from(*dest)] = codes_by_symbol(contents),
                 Table::NoTable => {}
             }
         }
