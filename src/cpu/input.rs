@@ -39,45 +39,82 @@ pub enum InputMut<'a> {
 /// [`SATURATION`].
 ///
 /// # Panics
-/// If `plan` was made for a frame of other dimensions, or `out` is not of the plan's kind and size: a mistake of the caller.
+/// If `plan` was made for a larger frame, or `out` is not of the plan's kind and size: a mistake of the caller.
 pub fn write_input(plan: &InputPlan, coefficients: &Coefficients, out: InputMut<'_>) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has AVX2 and FMA.
+        return unsafe { write_input_avx2(plan, coefficients, out) };
+    }
+    write_input_generic::<{ cfg!(target_arch = "aarch64") }>(plan, coefficients, out)
+}
+
+/// The same code, compiled for AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn write_input_avx2(plan: &InputPlan, coefficients: &Coefficients, out: InputMut<'_>) -> u64 {
+    write_input_generic::<true>(plan, coefficients, out)
+}
+
+/// `FMA`: the processor fuses a product with a sum. Inlined, as all that it calls, so that it is compiled for its caller's
+/// instruction set.
+#[inline(always)]
+fn write_input_generic<const FMA: bool>(plan: &InputPlan, coefficients: &Coefficients, out: InputMut<'_>) -> u64 {
     match (out, &plan.chroma) {
         (InputMut::Blocks { y, c }, Some(chroma)) => {
-            assert_eq!(y.len(), num_blocks(&plan.luma) * 64, "y is [H/8][W/8][64]");
-            assert_eq!(c.len(), num_blocks(chroma) * 128, "c is [H/16][W/16][128]");
-            let (y, _) = y.as_chunks_mut::<64>();
-            let (c, _) = c.as_chunks_mut::<128>();
-            let saturated = for_each_block(plan, &plan.luma, coefficients, |block_idx, planes| {
-                y[block_idx] = luma_block(plan.color, planes).0;
-            });
-            if chroma.planes.is_empty() {
-                c.fill([0.0; 128]);
-                return saturated;
-            }
-            saturated
-                + for_each_block(plan, chroma, coefficients, |block_idx, planes| {
-                    let [cb, cr] = chroma_blocks(plan.color, planes);
-                    c[block_idx][..64].copy_from_slice(&cb.0);
-                    c[block_idx][64..].copy_from_slice(&cr.0);
-                })
+            write_luma::<FMA>(plan, coefficients, y) + write_chroma::<FMA>(plan, chroma, coefficients, c)
         }
-        (InputMut::Rgb { rgb, normalization }, None) => {
-            assert_eq!(rgb.len(), num_blocks(&plan.luma) * 192, "rgb is [H][W][3]");
-            let row_values = plan.luma.blocks_wide as usize * 8 * 3;
-            for_each_block(plan, &plan.luma, coefficients, |block_idx, planes| {
-                let (by, bx) = (block_idx / plan.luma.blocks_wide as usize, block_idx % plan.luma.blocks_wide as usize);
-                let samples = rgb_samples(plan.color, planes);
-                for sample_idx in 0..64 {
-                    let start = (by * 8 + sample_idx / 8) * row_values + (bx * 8 + sample_idx % 8) * 3;
-                    for channel in 0..3 {
-                        rgb[start + channel] = (samples[channel].0[sample_idx] / 255.0 - normalization.mean[channel])
-                            / normalization.std[channel];
-                    }
-                }
-            })
-        }
+        (InputMut::Rgb { rgb, normalization }, None) => write_rgb::<FMA>(plan, coefficients, rgb, normalization),
         _ => panic!("the plan makes {:?}; `out` is of the other kind", plan.kind),
     }
+}
+
+#[inline(always)]
+fn write_luma<const FMA: bool>(plan: &InputPlan, coefficients: &Coefficients, y: &mut [f32]) -> u64 {
+    assert_eq!(y.len(), num_blocks(&plan.luma) * 64, "y is [H/8][W/8][64]");
+    let (y, _) = y.as_chunks_mut::<64>();
+    for_each_block::<FMA>(plan, &plan.luma, coefficients, |block_idx, planes| {
+        y[block_idx] = luma_block::<FMA>(plan.color, planes).0;
+    })
+}
+
+#[inline(always)]
+fn write_chroma<const FMA: bool>(plan: &InputPlan, chroma: &Grid, coefficients: &Coefficients, c: &mut [f32]) -> u64 {
+    assert_eq!(c.len(), num_blocks(chroma) * 128, "c is [H/16][W/16][128]");
+    if chroma.planes.is_empty() {
+        c.fill(0.0);
+        return 0;
+    }
+    let (c, _) = c.as_chunks_mut::<128>();
+    for_each_block::<FMA>(plan, chroma, coefficients, |block_idx, planes| {
+        let [cb, cr] = chroma_blocks::<FMA>(plan.color, planes);
+        c[block_idx][..64].copy_from_slice(&cb.0);
+        c[block_idx][64..].copy_from_slice(&cr.0);
+    })
+}
+
+#[inline(always)]
+fn write_rgb<const FMA: bool>(
+    plan: &InputPlan,
+    coefficients: &Coefficients,
+    rgb: &mut [f32],
+    normalization: &Normalization,
+) -> u64 {
+    assert_eq!(rgb.len(), num_blocks(&plan.luma) * 192, "rgb is [H][W][3]");
+    let Normalization { mean, std } = normalization;
+    let factor: [f32; 3] = std::array::from_fn(|channel| 1.0 / (255.0 * std[channel]));
+    let offset: [f32; 3] = std::array::from_fn(|channel| -mean[channel] / std[channel]);
+    let blocks_wide = plan.luma.blocks_wide as usize;
+    for_each_block::<FMA>(plan, &plan.luma, coefficients, |block_idx, planes| {
+        let samples = rgb_samples::<FMA>(plan.color, planes);
+        let (by, bx) = (block_idx / blocks_wide, block_idx % blocks_wide);
+        for y in 0..8 {
+            let start = ((by * 8 + y) * blocks_wide + bx) * 24;
+            for (x, pixel) in rgb[start..start + 24].as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                *pixel = std::array::from_fn(|i| samples[i].0[y * 8 + x] * factor[i] + offset[i]);
+            }
+        }
+    })
 }
 
 /// As [`write_input`], into new tensors: `[1, H/8, W/8, 64]` and `[1, H/16, W/16, 128]`, or `[1, H, W, 3]`.
@@ -131,7 +168,8 @@ impl Block {
 
 /// Calls `write(block_idx, planes)` for every block of the grid, with that block of each of the grid's planes, resized, in the
 /// result's orientation. Returns the number of saturated coefficients.
-fn for_each_block(
+#[inline(always)]
+fn for_each_block<const FMA: bool>(
     plan: &InputPlan,
     grid: &Grid,
     coefficients: &Coefficients,
@@ -148,7 +186,7 @@ fn for_each_block(
     let mut num_saturated = 0;
     for i in 0..stored_high {
         for (resizer, row) in resizers.iter_mut().zip(&mut rows) {
-            num_saturated += resizer.output_row(i, row);
+            num_saturated += resizer.output_row::<FMA>(i, row);
         }
         for k in 0..stored_wide {
             for (block, row) in planes.iter_mut().zip(&rows) {
@@ -193,24 +231,8 @@ impl<'a> PlaneResizer<'a> {
     }
 
     /// Output blocks of row i. Returns how many coefficients saturate.
-    fn output_row(&mut self, i: usize, out: &mut [Block]) -> u64 {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has AVX2 and FMA.
-            return unsafe { self.output_row_avx2(i, out) };
-        }
-        self.output_row_generic::<{ cfg!(target_arch = "aarch64") }>(i, out)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn output_row_avx2(&mut self, i: usize, out: &mut [Block]) -> u64 {
-        self.output_row_generic::<true>(i, out)
-    }
-
-    /// `FMA`: the processor fuses a product with a sum.
     #[inline(always)]
-    fn output_row_generic<const FMA: bool>(&mut self, i: usize, out: &mut [Block]) -> u64 {
+    fn output_row<const FMA: bool>(&mut self, i: usize, out: &mut [Block]) -> u64 {
         let Some((plane, quant)) = &self.source else {
             out.fill(Block::ZERO);
             return 0;
@@ -274,23 +296,25 @@ fn saturate(block: &mut Block) -> u64 {
 }
 
 /// Luma's coefficients, from the planes of the luma grid.
-fn luma_block(color: ColorModel, planes: &[Block]) -> Block {
+#[inline(always)]
+fn luma_block<const FMA: bool>(color: ColorModel, planes: &[Block]) -> Block {
     match color {
         ColorModel::Rgb => Block::combine3(planes, luma),
         ColorModel::Cmyk { .. } | ColorModel::Ycck { .. } => {
-            forward_dct(&Block::combine3(&rgb_samples(color, planes), luma).map(|y| y - 128.0))
+            forward_dct::<FMA>(&Block::combine3(&rgb_samples::<FMA>(color, planes), luma).map(|y| y - 128.0))
         }
         ColorModel::Gray | ColorModel::YCbCr | ColorModel::Unknown => planes[0],
     }
 }
 
 /// Cb's and Cr's coefficients, from the planes of the chroma grid.
-fn chroma_blocks(color: ColorModel, planes: &[Block]) -> [Block; 2] {
+#[inline(always)]
+fn chroma_blocks<const FMA: bool>(color: ColorModel, planes: &[Block]) -> [Block; 2] {
     let chroma = |rgb: &[Block]| [Block::combine3(rgb, blue_difference), Block::combine3(rgb, red_difference)];
     match color {
         ColorModel::Rgb => chroma(planes),
         ColorModel::Cmyk { .. } | ColorModel::Ycck { .. } => {
-            chroma(&rgb_samples(color, planes)).map(|block| forward_dct(&block))
+            chroma(&rgb_samples::<FMA>(color, planes)).map(|block| forward_dct::<FMA>(&block))
         }
         ColorModel::Gray | ColorModel::YCbCr | ColorModel::Unknown => [planes[0], planes[1]],
     }
@@ -315,19 +339,20 @@ fn red_difference(r: f32, g: f32, b: f32) -> f32 {
 ///
 /// Four components are converted sample by sample after the resize, as the libraries show them: CMYK in Adobe's convention (255 = no
 /// ink) is `R = C K / 255`; YCCK is YCbCr of `255 - C`, `255 - M`, `255 - Y`; in the other convention all four are complemented first.
-fn rgb_samples(color: ColorModel, planes: &[Block]) -> [Block; 3] {
-    let samples = |plane: &Block| inverse_dct(plane).map(|sample| sample + 128.0);
+#[inline(always)]
+fn rgb_samples<const FMA: bool>(color: ColorModel, planes: &[Block]) -> [Block; 3] {
+    let samples = |plane: &Block| inverse_dct::<FMA>(plane).map(|sample| sample + 128.0);
     let clamped = |plane: &Block| samples(plane).map(clamp);
     match color {
         ColorModel::Gray | ColorModel::Unknown => [clamped(&planes[0]); 3],
         ColorModel::Rgb => [clamped(&planes[0]), clamped(&planes[1]), clamped(&planes[2])],
-        ColorModel::YCbCr => rgb_from_ycbcr(planes),
+        ColorModel::YCbCr => rgb_from_ycbcr::<FMA>(planes),
         ColorModel::Cmyk { inverted } => {
             let ink = [clamped(&planes[0]), clamped(&planes[1]), clamped(&planes[2])];
             apply_black(ink, clamped(&planes[3]), inverted)
         }
         ColorModel::Ycck { inverted } => {
-            let ink = rgb_from_ycbcr(planes).map(|plane| plane.map(|sample| 255.0 - sample));
+            let ink = rgb_from_ycbcr::<FMA>(planes).map(|plane| plane.map(|sample| 255.0 - sample));
             apply_black(ink, clamped(&planes[3]), inverted)
         }
     }
@@ -338,8 +363,9 @@ fn clamp(sample: f32) -> f32 {
 }
 
 /// JFIF's matrix on the samples of three planes of coefficients.
-fn rgb_from_ycbcr(planes: &[Block]) -> [Block; 3] {
-    let y_cb_cr = [inverse_dct(&planes[0]), inverse_dct(&planes[1]), inverse_dct(&planes[2])];
+#[inline(always)]
+fn rgb_from_ycbcr<const FMA: bool>(planes: &[Block]) -> [Block; 3] {
+    let y_cb_cr = [inverse_dct::<FMA>(&planes[0]), inverse_dct::<FMA>(&planes[1]), inverse_dct::<FMA>(&planes[2])];
     [
         Block::combine3(&y_cb_cr, |y, _, cr| clamp(y + 128.0 + 1.402 * cr)),
         Block::combine3(&y_cb_cr, |y, cb, cr| clamp(y + 128.0 - 0.344_136_3 * cb - 0.714_136_3 * cr)),
@@ -356,25 +382,95 @@ fn apply_black(ink: [Block; 3], black: Block, inverted: bool) -> [Block; 3] {
 static DCT_F32: LazyLock<Block> = LazyLock::new(|| Block(std::array::from_fn(|i| DCT[i / 8][i % 8] as f32)));
 
 /// `D s D^T` (T.81 A.3.3), without the level shift.
-fn forward_dct(samples: &Block) -> Block {
+#[inline(always)]
+fn forward_dct<const FMA: bool>(samples: &Block) -> Block {
     let dct = &*DCT_F32;
-    product(&product(dct, samples), &dct.transposed())
+    product::<FMA>(&product::<FMA>(dct, samples), &dct.transposed())
 }
 
 /// `D^T S D`, without the level shift.
-fn inverse_dct(coefficients: &Block) -> Block {
+#[inline(always)]
+fn inverse_dct<const FMA: bool>(coefficients: &Block) -> Block {
     let dct = &*DCT_F32;
-    product(&product(&dct.transposed(), coefficients), dct)
+    product::<FMA>(&product::<FMA>(&dct.transposed(), coefficients), dct)
 }
 
 /// The product of two 8 x 8 matrices.
-fn product(left: &Block, right: &Block) -> Block {
+#[inline(always)]
+fn product<const FMA: bool>(left: &Block, right: &Block) -> Block {
     let mut sum = [[0.0; 8]; 8];
     let (right_rows, _) = right.0.as_chunks::<8>();
     for (a, sum) in sum.iter_mut().enumerate() {
         for (inner, right_row) in right_rows.iter().enumerate() {
-            add_scaled::<false>(sum, left.0[a * 8 + inner], right_row);
+            add_scaled::<FMA>(sum, left.0[a * 8 + inner], right_row);
         }
     }
     Block(flatten(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::{Component, EntropyCoding, Frame, Natural, Orientation, Process};
+    use crate::resample::Transform;
+    use crate::tensor::InputKind;
+
+    fn image(color: ColorModel) -> Coefficients {
+        let factors: &[(u8, u8)] = if color == ColorModel::YCbCr { &[(2, 2), (1, 1), (1, 1)] } else { &[(1, 1); 4] };
+        let (h_max, v_max) = factors[0];
+        let size = (93, 71);
+        let components: Vec<Component> =
+            factors.iter().zip(1..).map(|(&f, id)| Component::new(id, f, 0, size, (h_max, v_max))).collect();
+        let plane = |component: &Component| Plane {
+            blocks_wide: component.blocks_wide,
+            blocks_high: component.blocks_high,
+            pitch_blocks: component.padded_blocks_wide,
+            padded_blocks_high: component.padded_blocks_high,
+            data: (0..component.padded_blocks_wide as i32 * component.padded_blocks_high as i32 * 64)
+                .map(|i| if i % 64 < 24 { ((i + i32::from(component.id)) * 7919 % 41 - 20) as i16 } else { 0 })
+                .collect(),
+            quant: Some(Natural([3; 64])),
+        };
+        Coefficients {
+            planes: components.iter().map(plane).collect(),
+            frame: Frame {
+                process: Process::Baseline,
+                coding: EntropyCoding::Huffman,
+                precision_bits: 8,
+                width: size.0,
+                height: size.1,
+                components,
+                h_max,
+                v_max,
+            },
+            color,
+            orientation: Orientation::Rotate90,
+        }
+    }
+
+    /// What a processor without AVX2 runs differs by rounding only.
+    #[test]
+    fn with_and_without_fused_products() {
+        let transform: Transform = "short=64,crop=48".parse().unwrap();
+        for color in [ColorModel::YCbCr, ColorModel::Cmyk { inverted: true }] {
+            let image = image(color);
+            let plan = |kind| InputPlan::new(&image.frame, color, image.orientation, &transform, kind).unwrap();
+            let (blocks, samples) = (plan(InputKind::Blocks), plan(InputKind::Rgb));
+            let normalization = &Normalization::default();
+            let mut plain = [vec![0.0; 36 * 64], vec![0.0; 9 * 128], vec![0.0; 48 * 48 * 3]];
+            let mut fused = plain.clone();
+            let [y, c, rgb] = &mut plain;
+            write_input_generic::<false>(&blocks, &image, InputMut::Blocks { y, c });
+            write_input_generic::<false>(&samples, &image, InputMut::Rgb { rgb, normalization });
+            let [y, c, rgb] = &mut fused;
+            write_input_generic::<true>(&blocks, &image, InputMut::Blocks { y, c });
+            write_input_generic::<true>(&samples, &image, InputMut::Rgb { rgb, normalization });
+            for (plain, fused) in plain.iter().zip(&fused) {
+                let largest = plain.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+                for (a, b) in plain.iter().zip(fused) {
+                    assert!((a - b).abs() <= 2e-6 * largest, "{a} {b} of {largest}");
+                }
+            }
+        }
+    }
 }
