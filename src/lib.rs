@@ -7,7 +7,9 @@
 //!
 //! The vocabulary is that of ITU-T T.81 (JPEG) and of the residual-network literature; see ARCHITECTURE.md.
 
+pub mod abi;
 pub mod cpu;
+pub mod device;
 pub mod error;
 pub mod jpeg;
 pub mod network;

@@ -1,0 +1,203 @@
+//! The device that runs the kernels: memory, streams, events, launches. One trait, [`Device`], with two implementations: `cuda` (the
+//! product) and [`emulator`] (the same kernels on the CPU, for tests). Launch sequences are written once, over this module's types.
+//!
+//! [`Device`] has a driver's verbs and raw handles; [`DeviceBuffer`], [`PinnedBuffer`], [`Stream`] and [`Event`] own those handles.
+//!
+//! Everything on a stream happens later, in the stream's order; between streams only events order anything. What a copy reads or writes on
+//! the host, and what a kernel's parameters point at, must stay as it is until then: those calls are `unsafe`.
+
+#[cfg(feature = "emulator")]
+pub mod emulator;
+mod memory;
+mod stream;
+
+pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
+pub use stream::{Event, Grid, Stream};
+
+use crate::Result;
+use crate::abi::KernelId;
+use std::fmt;
+use std::time::Duration;
+
+/// What kind of device it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// An NVIDIA GPU.
+    Cuda,
+    /// Kernels on the CPU, one fiber per CUDA thread.
+    Emulator,
+}
+
+/// What a device says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// What kind of device it is.
+    pub backend: Backend,
+    /// The vendor's name for it.
+    pub name: String,
+    /// Major and minor, such as (9, 0).
+    pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub num_sms: u32,
+    /// The most shared memory that a CTA can ask for.
+    pub max_smem_bytes: u32,
+    /// All of its memory.
+    pub memory_bytes: u64,
+}
+
+/// A launch, as the driver takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Which kernel.
+    pub kernel: KernelId,
+    /// How many CTAs.
+    pub grid: Grid,
+    /// Shared memory behind the kernel's own struct.
+    pub smem_tail_bytes: u32,
+    /// The bytes of the kernel's parameter struct, at an address aligned for it.
+    pub params: &'a [u8],
+}
+
+/// An address in device memory.
+pub type Address = u64;
+
+/// A stream's number, given by its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamHandle(pub u64);
+
+/// An event's number, given by its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventHandle(pub u64);
+
+/// A driver's verbs, over raw handles. Its users are the owning types of this module.
+///
+/// Errors have the kinds `OutOfMemory` (nothing else is harmed), `KernelsNotBuilt` and `Device`: after the latter the device answers every call
+/// with the same error.
+///
+/// # Safety
+/// Callers of the unsafe methods guarantee that handles come from this device and were not destroyed, that addresses lie in live buffers, and that
+/// memory named in a call on a stream stays valid, and unwritten where it is read, until the stream has passed the call.
+pub trait Device: Send + Sync + fmt::Debug {
+    /// What it says about itself.
+    fn info(&self) -> &DeviceInfo;
+
+    /// Device memory, aligned to 256 bytes, contents undefined. Not zero bytes.
+    fn allocate(&self, len_bytes: usize) -> Result<Address>;
+    /// Gives memory back after everything on every stream is done.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn free(&self, address: Address);
+    /// Host memory that the device can copy from and to while the host goes on. Not zero bytes.
+    fn allocate_pinned(&self, len_bytes: usize) -> Result<*mut u8>;
+    /// Gives memory back after everything on every stream is done.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn free_pinned(&self, memory: *mut u8);
+
+    /// A stream that waits for no other.
+    fn create_stream(&self) -> Result<StreamHandle>;
+    /// Ends a stream after everything on it is done.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn destroy_stream(&self, stream: StreamHandle);
+    /// Waits until everything on the stream is done.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn synchronize_stream(&self, stream: StreamHandle) -> Result<()>;
+
+    /// An event that nothing has recorded yet.
+    fn create_event(&self) -> Result<EventHandle>;
+    /// Ends an event; waits for it that are under way stay right.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn destroy_event(&self, event: EventHandle);
+    /// Records the event on the stream: it has happened once everything before it on the stream is done.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn record_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()>;
+    /// What comes after on the stream waits for the event's latest recording (for nothing, if there is none).
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn wait_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()>;
+    /// Whether the event's latest recording has happened (true, if there is none). Never waits.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn has_happened(&self, event: EventHandle) -> Result<bool>;
+    /// Waits for the event's latest recording.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn synchronize_event(&self, event: EventHandle) -> Result<()>;
+    /// Device time between two events that have happened.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn elapsed(&self, from: EventHandle, to: EventHandle) -> Result<Duration>;
+
+    /// Copies host memory to the device. The host memory is read when the copy runs, not now.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn copy_to_device(&self, stream: StreamHandle, to: Address, from: *const u8, len_bytes: usize)
+    -> Result<()>;
+    /// Copies device memory to the host.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn copy_to_host(&self, stream: StreamHandle, to: *mut u8, from: Address, len_bytes: usize) -> Result<()>;
+    /// Copies device memory to device memory that it does not overlap.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn copy_on_device(&self, stream: StreamHandle, to: Address, from: Address, len_bytes: usize) -> Result<()>;
+    /// Sets every byte.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn fill(&self, stream: StreamHandle, to: Address, byte: u8, len_bytes: usize) -> Result<()>;
+    /// Declares that the contents no longer matter. The emulator spoils them, so that reading them shows; others do nothing.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn discard(&self, stream: StreamHandle, address: Address, len_bytes: usize) -> Result<()>;
+    /// Starts a kernel. `params` is read now.
+    ///
+    /// # Safety
+    /// As for the trait; the parameters are those of the kernel.
+    unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()>;
+
+    /// Bytes to leave unused between two arrays that share a buffer, to be declared with [`Device::forbid`]. 0 where nobody looks.
+    fn redzone_bytes(&self) -> usize {
+        0
+    }
+    /// Declares that nothing may touch a range of a buffer (whole multiples of 8 bytes). The emulator checks; others do nothing.
+    ///
+    /// # Safety
+    /// As for the trait; nothing on any stream still uses the range.
+    unsafe fn forbid(&self, _address: Address, _len_bytes: usize) {}
+    /// Takes back every [`Device::forbid`] that lies in a range.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn permit(&self, _address: Address, _len_bytes: usize) {}
+}
+
+/// The error of a launch that asks for more shared memory than the device has.
+#[cfg(feature = "emulator")]
+fn too_much_smem(kernel: KernelId, smem_bytes: u64, info: &DeviceInfo) -> crate::Error {
+    let message = format!(
+        "kernel `{}` asks for {smem_bytes} bytes of shared memory per CTA; {} has {}",
+        kernel.name(),
+        info.name,
+        info.max_smem_bytes
+    );
+    crate::Error::new(crate::ErrorKind::Usage, message)
+}
