@@ -5,5 +5,6 @@ pub mod arithmetic;
 mod decoder;
 pub mod entropy;
 pub mod input;
+pub mod network;
 
 pub use decoder::{Decoded, Decoder, decode};

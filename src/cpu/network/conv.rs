@@ -1,0 +1,307 @@
+//! Convolution as one tall matrix product: a row per output pixel of the batch, a column per output channel.
+//!
+//! The work is cut into tasks of some rows and some panels of columns. A task walks the depth in blocks that fit the caches:
+//!
+//! ```text
+//! for each block of the depth:
+//!     pack the task's rows of windows              (second-level cache)
+//!     for each panel of the task:                  its weights stay in the first-level cache
+//!         for each tile of rows:
+//!             tile(windows, weights) -> output     bias in the first block; residual and ReLU in the last
+//! ```
+//!
+//! Packing copies runs of the NHWC input: in one row of the window, the taps and channels lie next to each other. So no
+//! convolution needs an unfolded copy of its input, whatever its kernel, stride and padding.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::tile::{DEPTH_BLOCK, Epilogue, Tile, TileKernel};
+use crate::network::{Activation, ValueShape};
+
+/// Most rows of a task: 14 tiles of AVX-512. With a block of the depth they take 196 KiB packed.
+const MAX_TASK_ROWS: usize = 196;
+
+/// Multiply-adds below which a task is not worth a thread's attention (some 10 microseconds).
+const MIN_TASK_MACS: usize = 1 << 19;
+
+/// Tasks per thread to aim at, so that a thread that comes late or is interrupted does not hold up the others.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Values in one cache line.
+const LINE_VALUES: usize = 16;
+
+/// A cache line of values: what makes a `Vec` of them aligned.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct CacheLine([f32; LINE_VALUES]);
+
+impl CacheLine {
+    /// What a buffer begins with.
+    pub const ZERO: Self = Self([0.0; LINE_VALUES]);
+
+    /// Lines that hold `len` values.
+    pub fn count(len: usize) -> usize {
+        len.div_ceil(LINE_VALUES)
+    }
+}
+
+/// Which part of its input a row of the matrix product sees.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    /// The value read.
+    pub input: ValueShape,
+    /// First channel read.
+    pub channel_offset: usize,
+    /// How many channels are read. Fewer than all of the input's only if the kernel is one tap wide.
+    pub channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Step of the window, both ways.
+    pub stride: usize,
+    /// Rows of zeros above the input.
+    pub pad_top: usize,
+    /// Columns of zeros left of the input.
+    pub pad_left: usize,
+    /// Rows and columns of windows.
+    pub positions: (usize, usize),
+}
+
+impl Window {
+    /// Length of a row of the matrix product.
+    pub fn depth(&self) -> usize {
+        self.kernel.0 * self.kernel.1 * self.channels
+    }
+
+    /// Copies the block `depth` of the windows `rows` to `packed`, [`DEPTH_BLOCK`] apart.
+    fn pack(&self, input: &[f32], rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
+        for (row_idx, packed) in rows.zip(packed.chunks_exact_mut(DEPTH_BLOCK)) {
+            let (y, x) = (row_idx / self.positions.1, row_idx % self.positions.1);
+            let (image_idx, y) = (y / self.positions.0, y % self.positions.0);
+            self.pack_window(input, image_idx, (y * self.stride, x * self.stride), depth.clone(), packed);
+        }
+    }
+
+    /// Copies the block `depth` of the window whose first tap is at `(top, left)` of the padded image.
+    fn pack_window(
+        &self,
+        input: &[f32],
+        image_idx: usize,
+        (top, left): (usize, usize),
+        depth: Range<usize>,
+        packed: &mut [f32],
+    ) {
+        let ValueShape { height, width, channels: pitch } = self.input;
+        // The taps of one row of the window: `run` values next to each other, of which those in `inside` are not padding.
+        let run = self.kernel.1 * self.channels;
+        let inside = self.pad_left.saturating_sub(left) * self.channels
+            ..(width + self.pad_left).saturating_sub(left).min(self.kernel.1) * self.channels;
+        for ky in depth.start / run..depth.end.div_ceil(run) {
+            let begin = depth.start.max(ky * run);
+            let end = depth.end.min((ky + 1) * run);
+            let packed = &mut packed[begin - depth.start..end - depth.start];
+            let (begin, end) = (begin - ky * run, end - ky * run);
+
+            let y = (top + ky).wrapping_sub(self.pad_top);
+            let copy_begin = begin.max(inside.start);
+            let copy_end = end.min(inside.end);
+            if y >= height || copy_begin >= copy_end {
+                packed.fill(0.0);
+                continue;
+            }
+            let line = (image_idx * height + y) * width * pitch;
+            // The column `left - pad_left` may be negative, the first value copied is not.
+            let source = line + left * pitch + self.channel_offset + copy_begin - self.pad_left * pitch;
+            packed[..copy_begin - begin].fill(0.0);
+            packed[copy_begin - begin..copy_end - begin].copy_from_slice(&input[source..][..copy_end - copy_begin]);
+            packed[copy_end - begin..].fill(0.0);
+        }
+    }
+}
+
+/// Where the rows of the product go.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    /// The value written.
+    pub output: ValueShape,
+    /// First channel written.
+    pub channel_offset: usize,
+    /// Distance between the pixels that neighbouring windows write, both ways: 1, or 2 for a deconvolution.
+    pub step: usize,
+    /// The pixel that the first window writes.
+    pub origin: (usize, usize),
+}
+
+impl Destination {
+    /// Offset in the output, in values, of the row of the window at `(y, x)`.
+    fn offset(&self, image_idx: usize, y: usize, x: usize) -> usize {
+        let line = image_idx * self.output.height + y * self.step + self.origin.0;
+        (line * self.output.width + x * self.step + self.origin.1) * self.output.channels + self.channel_offset
+    }
+}
+
+/// A convolution ready to run.
+pub(super) struct Conv {
+    window: Window,
+    destination: Destination,
+    kernel: TileKernel,
+    columns: usize,
+    /// `[panels][depth][kernel.columns]`, zero beyond `columns`.
+    weights: Vec<CacheLine>,
+    /// `[panels][kernel.columns]`, zero beyond `columns`.
+    bias: Vec<CacheLine>,
+    relu: bool,
+}
+
+impl Conv {
+    /// Packs `weights`, `[depth][bias.len()]`, into panels.
+    pub fn new(
+        window: Window,
+        destination: Destination,
+        weights: &[f32],
+        bias: &[f32],
+        activation: Activation,
+        kernel: TileKernel,
+    ) -> Self {
+        let columns = bias.len();
+        let panel_len = window.depth() * kernel.columns;
+        let num_panels = columns.div_ceil(kernel.columns);
+        let mut packed_weights = vec![CacheLine::ZERO; CacheLine::count(num_panels * panel_len)];
+        let mut packed_bias = vec![CacheLine::ZERO; CacheLine::count(num_panels * kernel.columns)];
+        bytemuck::cast_slice_mut(&mut packed_bias)[..columns].copy_from_slice(bias);
+        let panels = bytemuck::cast_slice_mut::<_, f32>(&mut packed_weights).chunks_exact_mut(panel_len);
+        for (panel_idx, panel) in panels.enumerate().take(num_panels) {
+            let first = panel_idx * kernel.columns;
+            let len = kernel.columns.min(columns - first);
+            for (packed, row) in panel.chunks_exact_mut(kernel.columns).zip(weights.chunks_exact(columns)) {
+                packed[..len].copy_from_slice(&row[first..first + len]);
+            }
+        }
+        let relu = activation == Activation::Relu;
+        Self { window, destination, kernel, columns, weights: packed_weights, bias: packed_bias, relu }
+    }
+
+    /// Convolves a batch. `input` and `output` are whole values; `residual` has the pixels of the windows and this convolution's channels.
+    pub fn run(&self, batch: usize, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+        let num_rows = batch * self.window.positions.0 * self.window.positions.1;
+        let destination = self.destination.output;
+        assert!(input.len() >= batch * self.window.input.height * self.window.input.width * self.window.input.channels);
+        assert!(output.len() >= batch * destination.height * destination.width * destination.channels);
+        assert!(residual.is_none_or(|residual| residual.len() >= num_rows * self.columns));
+
+        let operands = Operands { input, residual, output: SharedOutput(output.as_mut_ptr()) };
+        let (row_groups, panel_groups) = self.groups(num_rows, rayon::current_num_threads());
+        let num_panels = self.columns.div_ceil(self.kernel.columns);
+        let task = |task_idx: usize| {
+            let rows = share(num_rows, row_groups, task_idx / panel_groups);
+            let panels = share(num_panels, panel_groups, task_idx % panel_groups);
+            PACKED.with_borrow_mut(|packed| self.run_task(&operands, rows, panels, packed));
+        };
+        if row_groups * panel_groups == 1 {
+            task(0);
+        } else {
+            (0..row_groups * panel_groups).into_par_iter().with_max_len(1).for_each(task);
+        }
+    }
+
+    /// Into how many groups of rows and of panels the work is cut.
+    fn groups(&self, num_rows: usize, num_threads: usize) -> (usize, usize) {
+        let num_panels = self.columns.div_ceil(self.kernel.columns);
+        let macs = num_rows * self.window.depth() * num_panels * self.kernel.columns;
+        let tasks = (num_threads * TASKS_PER_THREAD).min(macs / MIN_TASK_MACS).max(1);
+        let row_groups = num_rows.div_ceil(MAX_TASK_ROWS).max(1);
+        (row_groups, tasks.div_ceil(row_groups).min(num_panels).max(1))
+    }
+
+    fn run_task(&self, operands: &Operands, rows: Range<usize>, panels: Range<usize>, packed: &mut Vec<CacheLine>) {
+        packed.resize(CacheLine::count(MAX_TASK_ROWS * DEPTH_BLOCK), CacheLine::ZERO);
+        let packed: &mut [f32] = bytemuck::cast_slice_mut(packed);
+        let mut offsets = [0; MAX_TASK_ROWS];
+        let offsets = &mut offsets[..rows.len()];
+        for (offset, row_idx) in offsets.iter_mut().zip(rows.clone()) {
+            let (y, x) = (row_idx / self.window.positions.1, row_idx % self.window.positions.1);
+            *offset = self.destination.offset(y / self.window.positions.0, y % self.window.positions.0, x);
+        }
+
+        let num_depth = self.window.depth();
+        for depth_begin in (0..num_depth).step_by(DEPTH_BLOCK) {
+            let depth = depth_begin..num_depth.min(depth_begin + DEPTH_BLOCK);
+            self.window.pack(operands.input, rows.clone(), depth.clone(), packed);
+            for panel_idx in panels.clone() {
+                self.run_panel(operands, rows.start, offsets, panel_idx, depth.clone(), packed);
+            }
+        }
+    }
+
+    /// All tiles of one panel of columns and one block of the depth.
+    fn run_panel(
+        &self,
+        operands: &Operands,
+        first_row: usize,
+        offsets: &[usize],
+        panel_idx: usize,
+        depth: Range<usize>,
+        packed: &[f32],
+    ) {
+        let first_column = panel_idx * self.kernel.columns;
+        let columns = self.kernel.columns.min(self.columns - first_column);
+        let weights_begin = first_column * self.window.depth() + depth.start * self.kernel.columns;
+        let weights =
+            &bytemuck::cast_slice::<_, f32>(&self.weights)[weights_begin..][..depth.len() * self.kernel.columns];
+        let bias = &bytemuck::cast_slice::<_, f32>(&self.bias)[first_column..][..self.kernel.columns];
+        let last = depth.end == self.window.depth();
+
+        let num_tiles = offsets.len().div_ceil(self.kernel.rows);
+        for tile_idx in 0..num_tiles {
+            let rows = share(offsets.len(), num_tiles, tile_idx);
+            let residual = operands.residual.map(|residual| {
+                let begin = (first_row + rows.start) * self.columns + first_column;
+                (residual[begin..][..(rows.len() - 1) * self.columns + columns].as_ptr(), self.columns)
+            });
+            let tile = Tile {
+                windows: packed[rows.start * DEPTH_BLOCK..][..rows.len() * DEPTH_BLOCK].as_ptr(),
+                weights: weights.as_ptr(),
+                depth: depth.len(),
+                columns,
+                bias: (depth.start == 0).then_some(bias.as_ptr()),
+                output: operands.output.column(first_column),
+                output_offsets: &offsets[rows],
+                epilogue: last.then_some(Epilogue { residual, relu: self.relu }),
+            };
+            // SAFETY: the slices above have the lengths that the tile reads. `Conv::run` has checked that the output holds every window's
+            // pixel, and `offset` puts `self.columns` channels of this convolution within each; no two tasks share a row and a panel.
+            unsafe { self.kernel.run(&tile) }
+        }
+    }
+}
+
+thread_local! {
+    /// A thread's packed windows.
+    static PACKED: RefCell<Vec<CacheLine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What all tasks of a convolution read and write.
+struct Operands<'a> {
+    input: &'a [f32],
+    residual: Option<&'a [f32]>,
+    output: SharedOutput,
+}
+
+/// The output, of which every task writes rows and columns of its own.
+struct SharedOutput(*mut f32);
+
+// SAFETY: it outlives the tasks (`Conv::run` holds the only borrow of it and waits for them), and they write disjoint parts.
+unsafe impl Sync for SharedOutput {}
+
+impl SharedOutput {
+    fn column(&self, column_idx: usize) -> *mut f32 {
+        self.0.wrapping_add(column_idx)
+    }
+}
+
+/// The part `idx` of `0..len` cut into `num_parts` parts that differ by one at most.
+fn share(len: usize, num_parts: usize, idx: usize) -> Range<usize> {
+    len * idx / num_parts..len * (idx + 1) / num_parts
+}

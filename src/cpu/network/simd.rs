@@ -1,0 +1,283 @@
+//! Vectors of `f32` as the instruction sets name them, behind one small trait, so that the register tile is written once.
+
+use std::fmt;
+
+/// A vector of [`LANES`](Simd::LANES) values of `f32` and what the register tile does with it.
+///
+/// # Safety
+/// Every function may only run where [`InstructionSet::is_supported`] holds for the instruction set of the implementor, and
+/// from code compiled for it (`#[target_feature]`). Pointers must be valid for the lanes that the function names; they need no alignment.
+pub(super) trait Simd {
+    /// The vector register.
+    type Vector: Copy;
+    /// Values in one vector.
+    const LANES: usize;
+
+    /// All lanes from `from[0..LANES]`.
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    /// The first `lanes` lanes from `from[0..lanes]`, zero in the others.
+    unsafe fn load_first(from: *const f32, lanes: usize) -> Self::Vector;
+    /// All lanes to `to[0..LANES]`.
+    unsafe fn store(to: *mut f32, x: Self::Vector);
+    /// The first `lanes` lanes to `to[0..lanes]`.
+    unsafe fn store_first(to: *mut f32, x: Self::Vector, lanes: usize);
+    /// `from[0]` in every lane.
+    unsafe fn broadcast(from: *const f32) -> Self::Vector;
+    /// `a * b + c`.
+    unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a + b`.
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `max(0, x)`, where NaN stays NaN.
+    unsafe fn relu(x: Self::Vector) -> Self::Vector;
+}
+
+/// The instruction sets that the forward pass has code for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstructionSet {
+    /// x86-64 with AVX-512F.
+    Avx512,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// Any CPU; the compiler vectorises for the target it builds for.
+    Portable,
+}
+
+impl InstructionSet {
+    /// Every instruction set, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// The fastest one that this CPU can run.
+    pub fn detect() -> Self {
+        Self::ALL.into_iter().find(|set| set.is_supported()).unwrap_or(Self::Portable)
+    }
+
+    /// Whether this CPU can run it.
+    pub fn is_supported(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => false,
+            Self::Portable => true,
+        }
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+/// Arrays of four: one SSE2 or NEON register, which the compiler finds by itself.
+pub(super) struct Portable;
+
+// SAFETY (of the functions below): the pointers are valid for the lanes named, by the contract of the trait.
+impl Simd for Portable {
+    type Vector = [f32; 4];
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 4] {
+        // SAFETY: valid for four values, by contract.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, lanes: usize) -> [f32; 4] {
+        // SAFETY: valid for `lanes` values, by contract.
+        std::array::from_fn(|lane| if lane < lanes { unsafe { from.add(lane).read() } } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, x: [f32; 4]) {
+        // SAFETY: valid for four values, by contract.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, x: [f32; 4], lanes: usize) {
+        for (lane, &value) in x.iter().enumerate().take(lanes) {
+            // SAFETY: valid for `lanes` values, by contract.
+            unsafe { to.add(lane).write(value) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const f32) -> [f32; 4] {
+        // SAFETY: valid for one value, by contract.
+        [unsafe { from.read() }; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        // Without the instruction, f32::mul_add is a call into the C library.
+        const HAS_FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+        std::array::from_fn(
+            |lane| if HAS_FMA { a[lane].mul_add(b[lane], c[lane]) } else { a[lane] * b[lane] + c[lane] },
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn relu(x: [f32; 4]) -> [f32; 4] {
+        x.map(|value| if value < 0.0 { 0.0 } else { value })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+
+    /// Sixteen lanes.
+    pub(in super::super) struct Avx512;
+
+    #[inline(always)]
+    fn first_lanes(lanes: usize) -> __mmask16 {
+        ((1u32 << lanes.min(16)) - 1) as __mmask16
+    }
+
+    impl Simd for Avx512 {
+        type Vector = __m512;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            // SAFETY: AVX-512F runs here and `from` is valid for 16 values, by contract.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, lanes: usize) -> __m512 {
+            // SAFETY: as `load`; lanes that the mask leaves out are not touched.
+            unsafe { _mm512_maskz_loadu_ps(first_lanes(lanes), from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, x: __m512) {
+            // SAFETY: AVX-512F runs here and `to` is valid for 16 values, by contract.
+            unsafe { _mm512_storeu_ps(to, x) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_first(to: *mut f32, x: __m512, lanes: usize) {
+            // SAFETY: as `store`; lanes that the mask leaves out are not touched.
+            unsafe { _mm512_mask_storeu_ps(to, first_lanes(lanes), x) }
+        }
+
+        #[inline(always)]
+        unsafe fn broadcast(from: *const f32) -> __m512 {
+            // SAFETY: AVX-512F runs here and `from` is valid for one value, by contract.
+            unsafe { _mm512_set1_ps(from.read()) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: AVX-512F runs here, by contract.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: AVX-512F runs here, by contract.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn relu(x: __m512) -> __m512 {
+            // The instruction answers with its second operand where either is NaN.
+            // SAFETY: AVX-512F runs here, by contract.
+            unsafe { _mm512_max_ps(_mm512_setzero_ps(), x) }
+        }
+    }
+
+    /// Eight lanes.
+    pub(in super::super) struct Avx2;
+
+    /// A mask of which the sign bits of the first `lanes` lanes are set.
+    #[inline(always)]
+    unsafe fn first_lanes_mask(lanes: usize) -> __m256i {
+        const WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: AVX2 runs here, by contract of the caller; the eight values from 8 - min(lanes, 8) lie within WINDOW.
+        unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - lanes.min(8)).cast()) }
+    }
+
+    impl Simd for Avx2 {
+        type Vector = __m256;
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: AVX2 runs here and `from` is valid for 8 values, by contract.
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, lanes: usize) -> __m256 {
+            // SAFETY: as `load`; lanes that the mask leaves out are not touched.
+            unsafe { _mm256_maskload_ps(from, first_lanes_mask(lanes)) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, x: __m256) {
+            // SAFETY: AVX2 runs here and `to` is valid for 8 values, by contract.
+            unsafe { _mm256_storeu_ps(to, x) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_first(to: *mut f32, x: __m256, lanes: usize) {
+            // SAFETY: as `store`; lanes that the mask leaves out are not touched.
+            unsafe { _mm256_maskstore_ps(to, first_lanes_mask(lanes), x) }
+        }
+
+        #[inline(always)]
+        unsafe fn broadcast(from: *const f32) -> __m256 {
+            // SAFETY: AVX2 runs here and `from` is valid for one value, by contract.
+            unsafe { _mm256_set1_ps(from.read()) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: FMA runs here, by contract.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: AVX2 runs here, by contract.
+            unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn relu(x: __m256) -> __m256 {
+            // The instruction answers with its second operand where either is NaN.
+            // SAFETY: AVX2 runs here, by contract.
+            unsafe { _mm256_max_ps(_mm256_setzero_ps(), x) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_portable_code_runs_anywhere_and_detect_takes_what_is_supported() {
+        assert!(InstructionSet::Portable.is_supported());
+        assert!(InstructionSet::detect().is_supported());
+    }
+}
