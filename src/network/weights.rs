@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -150,21 +151,23 @@ impl Weights {
         Weights::new(network, metadata, tensors)
     }
 
-    /// Writes a file that [`Weights::load`] reads: the same bytes for the same weights. Replaces an older file in one step, so that
-    /// nobody ever reads half a file.
+    /// Writes a file that [`Weights::load`] reads. Replaces an older file in one step, so that nobody ever reads half a file.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the file cannot be written.
+    /// [`ErrorKind::Io`] when the file cannot be written; those of [`Weights::to_bytes`].
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
+        replace_file(path.as_ref(), &self.to_bytes(precision)?)
+    }
+
+    /// The same in memory: the same bytes for the same weights.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Weights`] when the class names take more than a safetensors file allows (100 MB).
+    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>> {
         let header = HashMap::from([(METADATA_KEY.to_owned(), self.metadata_json())]);
-        let stored =
-            self.tensors.iter().map(|(name, tensor)| (name.as_str(), StoredTensor::new(name, tensor, precision)));
-        replace_file(path.as_ref(), |partial| {
-            safetensors::serialize_to_file(stored, Some(header), partial).map_err(|e| match e {
-                safetensors::SafeTensorError::IoError(e) => e,
-                other => std::io::Error::other(other),
-            })
-        })
+        let stored = self.tensors.iter().map(|(name, tensor)| (name, StoredTensor::new(name, tensor, precision)));
+        safetensors::serialize(stored, Some(header))
+            .map_err(|e| weights_error(format!("cannot be stored as safetensors: {e}")).with_source(e))
     }
 
     /// Configuration and metadata as they go into files.
@@ -233,14 +236,18 @@ pub(super) fn weights_error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Weights, message)
 }
 
-/// Lets `write` write a file beside `path`, then gives it that name: whoever reads `path` sees the old file or the whole new one.
-pub(super) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+/// Writes a file beside `path`, then gives it that name: whoever reads `path` sees the old file or the whole new one.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".partial-{}", std::process::id()));
     let partial = Path::new(&partial);
-    let written =
-        write(partial).and_then(|()| File::open(partial)?.sync_all()).and_then(|()| std::fs::rename(partial, path));
-    written.map_err(|e| {
+    let write = || {
+        let mut file = File::create(partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(partial, path)
+    };
+    write().map_err(|e| {
         // The error that counts is the first one.
         let _ = std::fs::remove_file(partial);
         Error::io(path, e)

@@ -49,7 +49,7 @@ impl Weights {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the file cannot be written.
     pub fn save_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
-        replace_file(path.as_ref(), |partial| std::fs::write(partial, self.to_onnx()))
+        replace_file(path.as_ref(), &self.to_onnx())
     }
 }
 

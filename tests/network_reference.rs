@@ -1,0 +1,79 @@
+//! Every network against logits that PyTorch computed, in float64, from networks written by hand from the paper's tables
+//! (tests/reference/make.sh remakes them).
+
+#[path = "reference/cases.rs"]
+mod cases;
+
+use std::collections::BTreeMap;
+
+use dctflow::network::{Variant, Weights, interpret};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Of max|a - b| / max|b|. Measured: 3e-6 at most.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Reference {
+    weights_sha256: String,
+    /// `[N][classes]`.
+    logits: Vec<Vec<f64>>,
+}
+
+fn references() -> BTreeMap<Variant, Reference> {
+    serde_json::from_str(include_str!("data/reference_logits.json")).expect("make.sh writes this file")
+}
+
+/// As tests/reference/make.py has it.
+fn digest(weights: &Weights) -> String {
+    let mut sha = Sha256::new();
+    for (name, tensor) in weights.tensors() {
+        sha.update(name);
+        sha.update(bytemuck::cast_slice(&tensor.data));
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[track_caller]
+fn assert_close(logits: &[f32], reference: &Reference, what: &str) {
+    let expected: Vec<f64> = reference.logits.concat();
+    assert_eq!(logits.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let (worst, difference) = (logits.iter().zip(&expected).map(|(&a, b)| (f64::from(a) - b).abs()).enumerate())
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("there are logits");
+    let relative = difference / largest;
+    assert!(
+        relative < TOLERANCE,
+        "{what}: logit {worst} is {}, must be {} (difference {relative:.1e})",
+        logits[worst],
+        expected[worst]
+    );
+}
+
+#[test]
+fn every_network_has_a_reference() {
+    assert_eq!(references().into_keys().collect::<Vec<_>>(), Variant::ALL);
+}
+
+/// Random weights are the same on every machine: else the logits below could not be compared.
+#[test]
+fn random_weights_are_those_of_the_reference() {
+    for (variant, reference) in references() {
+        let weights = cases::weights(variant).unwrap();
+        assert_eq!(
+            digest(&weights),
+            reference.weights_sha256,
+            "{variant}: if this was meant, run tests/reference/make.sh"
+        );
+    }
+}
+
+#[test]
+fn the_layer_lists_agree_with_pytorch() {
+    for (variant, reference) in references() {
+        let weights = cases::weights(variant).unwrap();
+        let logits = interpret(&weights, &cases::normalized_inputs(&weights));
+        assert_close(&logits.data, &reference, variant.name());
+    }
+}
