@@ -284,20 +284,12 @@ fn num_covered(pairs: &[Pair], row: &Row) -> usize {
 
 /// The pairs for which a possible file was found in many tries.
 fn possible_pairs(random: &mut Random) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    for first in 0..NUM_AXES {
-        for second in first + 1..NUM_AXES {
-            for i in 0..AXIS_LENGTHS[first] {
-                for j in 0..AXIS_LENGTHS[second] {
-                    let pair = Pair { axes: (first, second), values: (i, j) };
-                    if random_row(random, Some(pair)).is_some() {
-                        pairs.push(pair);
-                    }
-                }
-            }
-        }
-    }
-    pairs
+    let axis_pairs = (0..NUM_AXES).flat_map(|first| (first + 1..NUM_AXES).map(move |second| (first, second)));
+    let pairs = axis_pairs.flat_map(|axes| {
+        let values = (0..AXIS_LENGTHS[axes.0]).flat_map(move |i| (0..AXIS_LENGTHS[axes.1]).map(move |j| (i, j)));
+        values.map(move |values| Pair { axes, values })
+    });
+    pairs.filter(|pair| random_row(random, Some(*pair)).is_some()).collect()
 }
 
 /// A random possible row that contains `pair`; `None` if many tries found none.

@@ -1,6 +1,8 @@
 //! What the integration tests share. Each test program uses a part of it.
 #![allow(dead_code)]
 
+pub mod cases;
 pub mod compare;
+pub mod engines;
 pub mod matrix;
 pub mod oracle;

@@ -89,14 +89,19 @@ impl ScanLayout {
         y / v * self.frame_mcus_wide + x / h
     }
 
+    /// Sets the blocks of one MCU to zero, from the one with this index on.
+    pub fn zero_blocks_from(&self, block_idx: usize, planes: &mut [Plane], mcu_x: usize, mcu_y: usize) {
+        for place in &self.blocks[block_idx..] {
+            let offset = place.offset(mcu_x, mcu_y);
+            planes[place.plane_idx].data[offset..offset + 64].fill(0);
+        }
+    }
+
     /// Sets all coefficients of some MCUs to zero.
     pub fn zero_mcus(&self, planes: &mut [Plane], mcus: std::ops::Range<u32>) {
         for mcu_idx in mcus {
             let (mcu_x, mcu_y) = self.position(mcu_idx);
-            for place in &self.blocks {
-                let offset = place.offset(mcu_x, mcu_y);
-                planes[place.plane_idx].data[offset..offset + 64].fill(0);
-            }
+            self.zero_blocks_from(0, planes, mcu_x, mcu_y);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::layout::ScanLayout;
 use super::lookup::{Lookup, LookupCache};
 use super::sequential::ComponentTables;
 use super::{IntervalOutcome, progressive, sequential};
-use crate::cpu::arithmetic;
+use crate::cpu::arithmetic::{self, PieceData};
 use crate::jpeg::{EntropyCoded, EntropyCoding, Frame, Piece, Plane, Process, Scan, assign_intervals};
 use crate::{CorruptKind, ImageError};
 
@@ -277,8 +277,14 @@ impl ScanRun<'_> {
                 progressive::decode_interval(scan, layout, tables, planes, mcus, data, piece)
             }
             Coding::Arithmetic => {
-                let is_unterminated = self.coded.is_unterminated && piece.end + PADDING_BYTES == data.len();
-                arithmetic::decode_interval(self.frame, scan, layout, planes, mcus, &data[piece], is_unterminated)
+                let is_progressive = self.frame.process == Process::Progressive;
+                let is_last = piece.end + PADDING_BYTES == data.len();
+                let piece = PieceData {
+                    bytes: &data[piece.clone()],
+                    start_byte: piece.start,
+                    is_unterminated: self.coded.is_unterminated && is_last,
+                };
+                arithmetic::decode_interval(is_progressive, scan, layout, planes, mcus, piece)
             }
         }
     }

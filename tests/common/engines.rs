@@ -1,0 +1,50 @@
+//! The decoders that every case runs on.
+
+use dctflow::cpu;
+use dctflow::jpeg::Limits;
+
+/// A decoder under test.
+pub trait Engine: Sync {
+    /// As in `--device`.
+    fn name(&self) -> &'static str;
+    /// Decodes one file.
+    fn decode(&self, bytes: &[u8]) -> cpu::Decoded;
+}
+
+struct Cpu;
+
+impl Engine for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn decode(&self, bytes: &[u8]) -> cpu::Decoded {
+        cpu::decode(bytes, &Limits::default())
+    }
+}
+
+/// Names engines, separated by commas, whose absence is a failure.
+const REQUIRE_VARIABLE: &str = "DCTFLOW_REQUIRE_ENGINES";
+
+/// All engines that this build and machine have. The missing ones are named on stderr; one that `DCTFLOW_REQUIRE_ENGINES` names
+/// fails the test.
+pub fn engines() -> Vec<Box<dyn Engine>> {
+    let candidates: [(&str, Option<Box<dyn Engine>>); 1] = [("cpu", Some(Box::new(Cpu)))];
+    let required = std::env::var(REQUIRE_VARIABLE).unwrap_or_default();
+    let mut present = Vec::new();
+    let mut num_skipped = 0;
+    for (name, engine) in candidates {
+        match engine {
+            Some(engine) => present.push(engine),
+            None if required.split(',').any(|wanted| wanted.trim() == name) => {
+                panic!("{REQUIRE_VARIABLE} asks for the engine `{name}`, which is missing")
+            }
+            None => {
+                num_skipped += 1;
+                eprintln!("skipped: the engine `{name}` is missing");
+            }
+        }
+    }
+    eprintln!("{} engines, {num_skipped} skipped", present.len());
+    present
+}
