@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-requirements=tests/reference/onnx-requirements.txt
+requirements=ci/onnx-requirements.txt
 venv=target/onnx-venv
 if ! cmp -s "$requirements" "$venv/requirements.txt"; then
     python3 -m venv --clear "$venv"

@@ -9,7 +9,8 @@ mod cases;
 
 use std::path::Path;
 
-use dctflow::network::{Precision, Variant, Weights, interpret};
+use dctflow::cpu::network::{Engine, Scratch};
+use dctflow::network::{InputNorm, Precision, Variant, Weights};
 use dctflow::{Error, ErrorKind, Result};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -25,9 +26,20 @@ fn export(variant: Variant, folder: &Path) -> Result<()> {
     weights.save(folder.join(format!("{variant}.safetensors")), Precision::F32)?;
     weights.save_onnx(folder.join(format!("{variant}.onnx")))?;
     write(&folder.join(format!("{variant}.inputs.safetensors")), &inputs_file(&weights)?)?;
-    let logits = interpret(&weights, &cases::normalized_inputs(&weights));
-    let rows: Vec<&[f32]> = logits.data.chunks_exact(logits.shape[1]).collect();
+    let logits = logits(&weights)?;
+    let rows: Vec<&[f32]> = logits.chunks_exact(weights.config().classes).collect();
     write(&folder.join(format!("{variant}.logits.json")), serde_json::json!(rows).to_string().as_bytes())
+}
+
+/// What the CPU backend answers, `[N, classes]`.
+fn logits(weights: &Weights) -> Result<Vec<f32>> {
+    let inputs = cases::engine_inputs(weights);
+    let batch = inputs[0].shape[0];
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input.data[..]).collect();
+    let engine = Engine::new(weights.inference(InputNorm::Fold))?;
+    let mut logits = vec![0.0; batch * engine.num_classes()];
+    engine.run(&inputs, batch, &mut logits, &mut Scratch::new())?;
+    Ok(logits)
 }
 
 /// The inputs under their names, NHWC.

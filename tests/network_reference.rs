@@ -6,7 +6,8 @@ mod cases;
 
 use std::collections::BTreeMap;
 
-use dctflow::network::{Variant, Weights, interpret};
+use dctflow::cpu::network::{Engine, InstructionSet, Scratch};
+use dctflow::network::{InputNorm, Variant, Weights, interpret};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -75,5 +76,25 @@ fn the_layer_lists_agree_with_pytorch() {
         let weights = cases::weights(variant).unwrap();
         let logits = interpret(&weights, &cases::normalized_inputs(&weights));
         assert_close(&logits.data, &reference, variant.name());
+    }
+}
+
+#[test]
+fn the_cpu_engine_agrees_with_pytorch() {
+    let (instruction_sets, absent): (Vec<_>, Vec<_>) =
+        InstructionSet::ALL.into_iter().partition(|set| set.is_supported());
+    absent.iter().for_each(|set| eprintln!("not tested, because this CPU lacks it: {set}"));
+    for (variant, reference) in references() {
+        let weights = cases::weights(variant).unwrap();
+        let inputs = cases::engine_inputs(&weights);
+        let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input.data[..]).collect();
+        for input_norm in [InputNorm::Fold, InputNorm::Apply] {
+            for &set in &instruction_sets {
+                let engine = Engine::with_instruction_set(weights.inference(input_norm), set).unwrap();
+                let mut logits = vec![0.0; reference.logits.len() * engine.num_classes()];
+                engine.run(&inputs, reference.logits.len(), &mut logits, &mut Scratch::new()).unwrap();
+                assert_close(&logits, &reference, &format!("{variant}, {input_norm:?}, {set}"));
+            }
+        }
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn run_layer(layer: &Layer, eps: f32, tensors: &BTreeMap<String, Tens
             let (scale, shift) = scale_and_shift(tensors, &layer.name, eps);
             map_channels(x, |v, c| v * scale[c] + shift[c])
         }
-        Op::Relu => map_channels(x, |v, _| v.max(0.0)),
+        // NaN stays NaN.
+        Op::Relu => map_channels(x, |v, _| if v < 0.0 { 0.0 } else { v }),
         Op::Add => {
             let other = &values[layer.inputs[1].0];
             assert_eq!(x.shape, other.shape);

@@ -53,6 +53,18 @@ pub fn normalized_inputs(weights: &Weights) -> Vec<Tensor> {
     inputs
 }
 
+/// The inputs as engines take them: Cb and Cr side by side in one tensor.
+pub fn engine_inputs(weights: &Weights) -> Vec<Tensor> {
+    let mut inputs = normalized_inputs(weights);
+    if let [_, cb, cr] = &inputs[..] {
+        let pixels = cb.data.chunks_exact(64).zip(cr.data.chunks_exact(64));
+        let data = pixels.flat_map(|(cb, cr)| cb.iter().chain(cr)).copied().collect();
+        let shape = [cb.shape[0], cb.shape[1], cb.shape[2], 128];
+        inputs.splice(1.., [Tensor::from_vec(&shape, data)]);
+    }
+    inputs
+}
+
 /// The next number of a linear congruential generator (Knuth's MMIX), in `range`.
 fn whole_number(state: &mut u64, range: RangeInclusive<i32>) -> f32 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
