@@ -14,6 +14,7 @@ pub mod error;
 pub mod jpeg;
 pub mod network;
 pub mod resample;
+pub mod session;
 #[cfg(feature = "sources")]
 pub mod sources;
 pub mod synth;

@@ -56,7 +56,8 @@ impl Decoder {
         self.spare.truncate(4);
     }
 
-    fn decode_scans(&mut self, bytes: &[u8], header: Header, limits: &Limits) -> Decoded {
+    /// Decodes the scans of a file whose header was parsed already.
+    pub fn decode_scans(&mut self, bytes: &[u8], header: Header, limits: &Limits) -> Decoded {
         self.log.clear();
         let frame = &header.frame;
         let is_covered = header.is_single_scan() && covers_all_blocks(frame, &header.first_scan);

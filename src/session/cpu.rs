@@ -1,0 +1,220 @@
+//! The CPU backend of a session: images are decoded and resized in parallel, then the network runs on all of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::batch::Image;
+use super::builder::SessionBuilder;
+use super::outcome::Outcome;
+use super::times::Clocks;
+use super::worker::Backend;
+use crate::cpu::input::{InputMut, write_input};
+use crate::cpu::network::{Engine, Scratch};
+use crate::cpu::{Decoded, Decoder};
+use crate::error::{Error, ErrorKind, ImageError, Result};
+use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Verdict};
+use crate::network::{InputKind, InputNorm};
+use crate::resample::{AxisCache, InputPlan, Normalization, Transform};
+
+pub(super) struct Cpu {
+    pool: rayon::ThreadPool,
+    front: Front,
+    engine: Engine,
+    scratch: Scratch,
+    /// Inputs of the network, one per input value: `[max_batch, H, W, C]`.
+    inputs: Vec<Vec<f32>>,
+    topk: usize,
+}
+
+/// What takes one image from bytes to the network's input.
+struct Front {
+    limits: Limits,
+    policy: Policy,
+    transform: Transform,
+    normalization: Normalization,
+    kind: InputKind,
+    axes: Mutex<AxisCache>,
+    /// Decoders with their working memory: as many as images were ever decoded at once.
+    decoders: Mutex<Vec<Decoder>>,
+    clocks: Arc<Clocks>,
+}
+
+/// An image after decoding: its outcome so far, and whether its row of the inputs is filled.
+struct Prepared {
+    outcome: Outcome,
+    has_input: bool,
+}
+
+impl Cpu {
+    pub(super) fn new(settings: &SessionBuilder<'_>, clocks: Arc<Clocks>) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.threads)
+            .thread_name(|thread_idx| format!("dctflow-cpu-{thread_idx}"))
+            .build()
+            .map_err(|e| {
+                Error::new(ErrorKind::OutOfMemory, "cannot start the threads: ask for fewer").with_source(e)
+            })?;
+        let inference = settings.weights.inference(InputNorm::Fold);
+        let metadata = settings.weights.metadata();
+        let front = Front {
+            limits: settings.limits.clone(),
+            policy: settings.policy,
+            transform: metadata.transform,
+            normalization: metadata.normalization,
+            kind: inference.input,
+            axes: Mutex::default(),
+            decoders: Mutex::default(),
+            clocks,
+        };
+        let engine = pool.install(|| Engine::new(inference))?;
+        let inputs = vec![Vec::new(); engine.input_shapes().len()];
+        Ok(Self { pool, front, engine, scratch: Scratch::new(), inputs, topk: settings.topk })
+    }
+
+    pub(super) fn num_threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+impl Backend for Cpu {
+    fn run(&mut self, images: &[Image]) -> Result<Vec<Outcome>> {
+        let Self { pool, front, engine, scratch, inputs, topk } = self;
+        let num_threads = pool.current_num_threads() as u32;
+        pool.install(|| {
+            let lens: Vec<usize> = engine.input_shapes().iter().map(|s| s.height * s.width * s.channels).collect();
+            let mut prepared = prepare(front, images, inputs, &lens);
+            let num_ready = compact(&prepared, inputs, &lens);
+            if num_ready == 0 {
+                return Ok(prepared.into_iter().map(|image| image.outcome).collect());
+            }
+            let filled: Vec<&[f32]> = inputs.iter().zip(&lens).map(|(input, len)| &input[..num_ready * len]).collect();
+            let mut logits = vec![0.0; num_ready * engine.num_classes()];
+            front.clocks.network.time(num_threads, || engine.run(&filled, num_ready, &mut logits, scratch))?;
+            let ready = prepared.iter_mut().filter(|image| image.has_input);
+            for (image, logits) in ready.zip(logits.chunks_exact(engine.num_classes())) {
+                image.outcome.set_logits(logits, *topk);
+            }
+            Ok(prepared.into_iter().map(|image| image.outcome).collect())
+        })
+    }
+}
+
+/// Decodes and resizes the images in parallel, each into its own row of the inputs.
+fn prepare(front: &Front, images: &[Image], inputs: &mut [Vec<f32>], lens: &[usize]) -> Vec<Prepared> {
+    let mut rows: Vec<Vec<&mut [f32]>> = images.iter().map(|_| Vec::with_capacity(lens.len())).collect();
+    for (input, &len) in inputs.iter_mut().zip(lens) {
+        if input.len() < images.len() * len {
+            input.resize(images.len() * len, 0.0);
+        }
+        for (row, values) in rows.iter_mut().zip(input.chunks_exact_mut(len)) {
+            row.push(values);
+        }
+    }
+    images.par_iter().zip(rows).with_max_len(1).map(|(image, row)| front.prepare(image, row)).collect()
+}
+
+/// Moves the filled rows to the front, in order. Returns how many they are.
+fn compact(prepared: &[Prepared], inputs: &mut [Vec<f32>], lens: &[usize]) -> usize {
+    let mut num_ready = 0;
+    for (image_idx, _) in prepared.iter().enumerate().filter(|(_, image)| image.has_input) {
+        if image_idx != num_ready {
+            for (input, &len) in inputs.iter_mut().zip(lens) {
+                input.copy_within(image_idx * len..(image_idx + 1) * len, num_ready * len);
+            }
+        }
+        num_ready += 1;
+    }
+    num_ready
+}
+
+impl Front {
+    /// Never fails and never panics: what is wrong with the image is its outcome's reason.
+    fn prepare(&self, image: &Image, row: Vec<&mut [f32]>) -> Prepared {
+        catch_unwind(AssertUnwindSafe(|| self.try_prepare(image, row)))
+            .unwrap_or_else(|_| failed(image, ImageError::Internal))
+    }
+
+    fn try_prepare(&self, image: &Image, row: Vec<&mut [f32]>) -> Prepared {
+        let header = match self.clocks.parse.time(1, || Header::parse(&image.bytes, &self.limits)) {
+            Ok(header) => header,
+            Err(reason) => return failed(image, reason),
+        };
+        let mut decoder = self.lock_decoders().pop().unwrap_or_default();
+        let Decoded { coefficients, report } =
+            self.clocks.entropy.time(1, || decoder.decode_scans(&image.bytes, header, &self.limits));
+        let mut outcome = Outcome::decoded(image.tag, &report);
+        let has_input = coefficients.is_some_and(|coefficients| {
+            let has_input = self.fill(image, &report, &coefficients, row, &mut outcome);
+            decoder.recycle(coefficients);
+            has_input
+        });
+        self.lock_decoders().push(decoder);
+        Prepared { outcome, has_input }
+    }
+
+    /// Whether the row was filled; if not, the outcome says why.
+    fn fill(
+        &self,
+        image: &Image,
+        report: &DecodeReport,
+        coefficients: &Coefficients,
+        row: Vec<&mut [f32]>,
+        outcome: &mut Outcome,
+    ) -> bool {
+        match self.policy.judge(report) {
+            Verdict::Use => {}
+            Verdict::Skip => return false,
+            Verdict::Refuse => {
+                outcome.status = Status::Failed;
+                return false;
+            }
+        }
+        let transform = image.transform.unwrap_or(self.transform);
+        match self.clocks.resample.time(1, || self.write_input(coefficients, &transform, row)) {
+            Ok(saturated) => {
+                outcome.saturated = saturated;
+                true
+            }
+            Err(reason) => {
+                outcome.status = Status::Failed;
+                outcome.reason = Some(reason);
+                false
+            }
+        }
+    }
+
+    fn lock_decoders(&self) -> MutexGuard<'_, Vec<Decoder>> {
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many coefficients were saturated.
+    fn write_input(
+        &self,
+        coefficients: &Coefficients,
+        transform: &Transform,
+        row: Vec<&mut [f32]>,
+    ) -> std::result::Result<u64, ImageError> {
+        if transform.crop != self.transform.crop {
+            return Err(ImageError::NoInput { what: "the transform's crop is not the network's input size" });
+        }
+        let plan = {
+            let mut axes = self.axes.lock().unwrap_or_else(PoisonError::into_inner);
+            let Coefficients { frame, color, orientation, .. } = coefficients;
+            InputPlan::cached(&mut axes, frame, *color, *orientation, transform, self.kind)?
+        };
+        let out = match <[&mut [f32]; 2]>::try_from(row) {
+            Ok([y, c]) => InputMut::Blocks { y, c },
+            Err(mut row) => match row.pop() {
+                Some(rgb) => InputMut::Rgb { rgb, normalization: &self.normalization },
+                None => return Err(ImageError::Internal),
+            },
+        };
+        Ok(write_input(&plan, coefficients, out))
+    }
+}
+
+fn failed(image: &Image, reason: ImageError) -> Prepared {
+    Prepared { outcome: Outcome::failed(image.tag, reason), has_input: false }
+}

@@ -1,0 +1,97 @@
+//! The public API: JPEG files in, logits out, on any backend.
+//!
+//! A [`Session`] owns a network and the threads (or the device) that run it. [`Session::submit`] takes a [`Batch`] and returns a
+//! [`Ticket`] at once; [`Session::stream`] takes any number of images and gives their outcomes back in order. One bad image never harms
+//! another: each has an [`Outcome`] of its own, with a reason where it is not complete.
+//!
+//! ```
+//! use dctflow::network::{Config, Variant, Weights};
+//! use dctflow::session::{Batch, Session};
+//!
+//! let config = Config { width: 0.05, classes: 10, ..Config::new(Variant::LateConcatRfaThinner) };
+//! let session = Session::builder(&Weights::random(config, 0)?).topk(3).build()?;
+//! let mut batch = Batch::new();
+//! batch.push(b"not a JPEG".as_slice(), None, 7);
+//! let outcomes = session.submit(batch).wait()?;
+//! assert_eq!(outcomes[0].tag, 7);
+//! assert_eq!(outcomes[0].reason.as_ref().map(|reason| reason.code()), Some("not-a-jpeg"));
+//! # Ok::<(), dctflow::Error>(())
+//! ```
+//!
+//! A session may be shared by threads (`&Session` is `Send`). Dropped, it finishes what was submitted; tickets stay valid.
+
+mod batch;
+mod builder;
+mod cpu;
+mod device;
+mod outcome;
+mod stream;
+mod ticket;
+mod times;
+mod worker;
+
+use std::sync::Arc;
+
+pub use batch::Batch;
+pub use builder::SessionBuilder;
+pub use device::{Device, DeviceChoice};
+pub use outcome::{Outcome, Prediction};
+pub use stream::{Feeder, Outcomes};
+pub use ticket::Ticket;
+pub use times::StageTimes;
+pub use worker::Busy;
+
+use crate::network::Weights;
+use times::Clocks;
+use worker::Worker;
+
+/// A network on a backend, ready for batches.
+#[derive(Debug)]
+pub struct Session {
+    worker: Worker,
+    clocks: Arc<Clocks>,
+    device: DeviceChoice,
+    max_batch: usize,
+    num_threads: usize,
+}
+
+impl Session {
+    /// Begins a session that runs the network of `weights`. They are copied into the backend's form and not kept.
+    pub fn builder(weights: &Weights) -> SessionBuilder<'_> {
+        SessionBuilder::new(weights)
+    }
+
+    /// Submits a batch. Waits, if it must, for a place in the queue, never for the batch itself. What makes a whole batch fail is the
+    /// ticket's answer.
+    pub fn submit(&self, batch: Batch) -> Ticket {
+        self.worker.submit(batch)
+    }
+
+    /// Submits a batch without ever waiting.
+    ///
+    /// # Errors
+    /// [`Busy`] gives the batch back when every place in the queue is taken.
+    pub fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
+        self.worker.try_submit(batch)
+    }
+
+    /// The largest number of images that are run at once; larger batches are run in parts.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// What it runs on. Never `Auto`.
+    pub fn device(&self) -> DeviceChoice {
+        self.device
+    }
+
+    /// Threads that work on its batches.
+    pub fn num_threads(&self) -> usize {
+        self.num_threads
+    }
+
+    /// Time spent per stage so far. Read it when no batch is on its way.
+    pub fn stage_times(&self) -> StageTimes {
+        self.clocks.read()
+    }
+}
