@@ -1,4 +1,4 @@
-//! Builds what is not Rust: the table of kernels (from `kernels/kernels.def`), the emulator (feature `emulator`), and, where a CUDA
+//! Tells the program its commit, and builds what is not Rust: the table of kernels (from `kernels/kernels.def`), the emulator (feature `emulator`), and, where a CUDA
 //! compiler is found, the kernels themselves.
 
 use std::env;
@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -13,10 +14,40 @@ fn main() -> Outcome {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=kernels");
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    tell_commit();
     write_kernel_table(&out_dir)?;
     #[cfg(feature = "emulator")]
     build_emulator();
     Ok(())
+}
+
+/// Sets `DCTFLOW_COMMIT`, which the records of `dctflow bench` carry, in release builds: others would be rebuilt after every commit.
+fn tell_commit() {
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release")
+        && let Some(commit) = commit()
+    {
+        println!("cargo::rustc-env=DCTFLOW_COMMIT={commit}");
+    }
+}
+
+/// The commit's short hash, with `-dirty` where tracked files differ from it; `None` outside of a checkout.
+fn commit() -> Option<String> {
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    let commit = git(&["describe", "--always", "--dirty", "--abbrev=12", "--match="])?;
+    let reference_log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    for path in ["Cargo.toml", "src", &reference_log].into_iter().filter(|path| Path::new(path).exists()) {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    Some(commit)
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
 }
 
 /// The lines `MACRO(a, b, ...)` of a .def file, as lists of columns.

@@ -1,0 +1,130 @@
+//! Arguments that several commands share.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use dctflow::jpeg::Policy;
+use dctflow::network::{Config, Variant, Weights};
+use dctflow::resample::Transform;
+use dctflow::session::{DeviceChoice, Session, SessionBuilder};
+use dctflow::{Error, ErrorKind, Result};
+
+use super::output::say;
+use super::progress;
+
+/// The network that is run where none is named.
+pub const DEFAULT_NETWORK: Variant = Variant::LateConcatRfaThinner;
+
+/// Which network, with which weights, on what.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The network [default: that of the weights, else late-concat-rfa-thinner].
+    #[arg(long, value_name = "NAME")]
+    network: Option<Variant>,
+    /// Weights (safetensors). Without them the network's weights are random.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Seed of random weights.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "weights")]
+    seed: u64,
+    /// How images are resized and cropped [default: as the weights say, else short=256,crop=224].
+    #[arg(long, value_name = "T")]
+    transform: Option<Transform>,
+}
+
+/// Where and how a session runs.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What runs it: auto, cpu, cuda, cuda:N or emulator.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+    /// Images in a batch.
+    #[arg(long, value_name = "B", default_value = "16")]
+    batch: NonZeroUsize,
+    /// Threads of the CPU [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Partial images: strict (they fail), lenient, lenient:F (used from the fraction F on), skip (not classified).
+    #[arg(long, value_name = "P", default_value = "lenient")]
+    policy: Policy,
+}
+
+/// A network ready to be run, and what is said of it.
+pub struct Model {
+    /// The network and its weights.
+    pub weights: Weights,
+    /// The network's name and the origin of the weights.
+    pub name: String,
+}
+
+impl ModelArgs {
+    /// Loads the weights, or makes random ones and says so.
+    pub fn load(&self) -> Result<Model> {
+        let model = match &self.weights {
+            Some(path) => self.read(path)?,
+            None => self.random()?,
+        };
+        match self.transform {
+            Some(transform) => Ok(Model { weights: model.weights.with_transform(transform)?, ..model }),
+            None => Ok(model),
+        }
+    }
+
+    fn read(&self, path: &PathBuf) -> Result<Model> {
+        let weights = Weights::load(path)?;
+        let weights = match self.network {
+            Some(variant) => weights.expect_variant(variant).map_err(|e| e.with_path(path))?,
+            None => weights,
+        };
+        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let name = format!("{}, {file}", weights.config().variant);
+        Ok(Model { weights, name })
+    }
+
+    fn random(&self) -> Result<Model> {
+        let variant = self.network.unwrap_or(DEFAULT_NETWORK);
+        say(format_args!(
+            "warning: no --weights: {variant} with random weights (seed {}), its answers mean nothing",
+            self.seed
+        ));
+        let spinner = progress::message("making random weights");
+        let weights = Weights::random(Config::new(variant), self.seed)?;
+        spinner.finish_and_clear();
+        Ok(Model { weights, name: format!("{variant}, random {}", self.seed) })
+    }
+}
+
+impl RunArgs {
+    /// Images in a batch.
+    pub fn batch(&self) -> usize {
+        self.batch.get()
+    }
+
+    /// A session as the arguments ask for it. What `auto` took goes to standard error.
+    pub fn session<'a>(&self, model: &'a Model) -> Result<SessionBuilder<'a>> {
+        let device = resolve(self.device)?;
+        let mut builder = Session::builder(&model.weights).device(device).max_batch(self.batch()).policy(self.policy);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads.get());
+        }
+        Ok(builder)
+    }
+}
+
+/// The device of a choice. What `auto` took, and why, goes to standard error.
+pub fn resolve(choice: DeviceChoice) -> Result<DeviceChoice> {
+    let device = choice.resolve()?;
+    if choice == DeviceChoice::Auto {
+        say(format_args!("device {}: {}", device.kind, device.why));
+    }
+    Ok(device.kind)
+}
+
+/// Threads for work without a session.
+pub fn thread_pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool> {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, NonZeroUsize::get));
+    builder.build().map_err(|e| {
+        Error::new(ErrorKind::OutOfMemory, "cannot start the threads: ask for fewer (--threads)").with_source(e)
+    })
+}

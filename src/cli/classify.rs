@@ -1,0 +1,129 @@
+//! `dctflow classify`: the most likely classes of each image.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use dctflow::Result;
+use dctflow::jpeg::{Limits, Status};
+use dctflow::session::{Outcome, Prediction};
+use dctflow::sources::{ItemName, Sources};
+use serde_json::{Map, Value, json};
+
+use super::Done;
+use super::args::{ModelArgs, RunArgs};
+use super::output::{Output, add_status, name_bytes, object_for, status_word};
+use super::progress;
+
+/// Classify images: one line per image, in input order
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// JPEG files, folders (recursively), tar shards, and @LIST files that name one of these per line.
+    #[arg(required = true, value_name = "PATHS")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// How many classes are given per image.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    topk: usize,
+    #[command(flatten)]
+    run: RunArgs,
+    /// One JSON object per image.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+A line is PATH, STATUS and the classes with their scores, tab separated. STATUS is complete, partial or
+failed:REASON; after a failure, and after a partial image's classes, comes a sentence that says why.
+
+Examples:
+  dctflow classify photo.jpg
+  dctflow classify --weights net.safetensors --topk 1 --json photos/ > answers.jsonl
+  find . -name '*.jpg' | dctflow classify --weights net.safetensors @-";
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Done> {
+    let model = args.model.load()?;
+    let session = args.run.session(&model)?.topk(args.topk).build()?;
+    let report =
+        Report { class_names: model.weights.metadata().class_names.clone(), model: model.name, json: args.json };
+    drop(model.weights);
+    let sources = Sources::new(&args.paths, Limits::default().max_file_bytes);
+    let (mut feeder, outcomes) = session.stream();
+    let progress = progress::images();
+    let mut out = Output::new();
+    let mut done = Done::Everything;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            sources.for_each(|item| match item.bytes {
+                Ok(bytes) => feeder.push(item.name, bytes),
+                Err(reason) => feeder.push_failed(item.name, reason),
+            });
+        });
+        for outcome in outcomes {
+            let (name, outcome) = outcome?;
+            if outcome.status == Status::Failed {
+                done = Done::NotEverything;
+            }
+            report.write(&mut out, &name, &outcome)?;
+            progress.inc(1);
+        }
+        Ok(())
+    })?;
+    progress.finish_and_clear();
+    out.flush()?;
+    Ok(done)
+}
+
+/// How outcomes are written.
+struct Report {
+    model: String,
+    class_names: Vec<String>,
+    json: bool,
+}
+
+impl Report {
+    fn write(&self, out: &mut Output, name: &ItemName, outcome: &Outcome) -> Result<()> {
+        if self.json { out.json(self.object(name, outcome)) } else { out.line(self.line(name, outcome)) }
+    }
+
+    fn line(&self, name: &ItemName, outcome: &Outcome) -> Vec<u8> {
+        let mut line = name_bytes(name);
+        line.push(b'\t');
+        line.extend_from_slice(status_word(outcome.status, outcome.reason.as_ref()).as_bytes());
+        for prediction in &outcome.top {
+            line.extend_from_slice(format!("\t{} {:.4}", self.class(prediction), prediction.score).as_bytes());
+        }
+        if let Some(reason) = &outcome.reason {
+            line.extend_from_slice(format!("\t{reason}").as_bytes());
+        }
+        line
+    }
+
+    /// The class's number, and its name where it has one.
+    fn class(&self, prediction: &Prediction) -> String {
+        match self.class_names.get(prediction.class) {
+            Some(label) => format!("{} {label}", prediction.class),
+            None => prediction.class.to_string(),
+        }
+    }
+
+    fn object(&self, name: &ItemName, outcome: &Outcome) -> Map<String, Value> {
+        let mut object = object_for(name);
+        add_status(&mut object, outcome.status, outcome.reason.as_ref());
+        object.insert("first_untrusted_mcu".into(), json!(outcome.first_untrusted_mcu));
+        object.insert("untrusted_mcus".into(), json!(outcome.untrusted_mcus));
+        object.insert("mcus".into(), json!(outcome.mcus));
+        object.insert("scans_complete".into(), json!(outcome.scans_complete));
+        object.insert("saturated".into(), json!(outcome.saturated));
+        object.insert("model".into(), json!(self.model));
+        object.insert("top".into(), outcome.top.iter().map(|prediction| self.prediction(prediction)).collect());
+        object
+    }
+
+    fn prediction(&self, prediction: &Prediction) -> Value {
+        let label = self.class_names.get(prediction.class);
+        json!({ "class": prediction.class, "label": label, "score": prediction.score })
+    }
+}

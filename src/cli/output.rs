@@ -1,0 +1,129 @@
+//! Standard output: lines of text or of JSON, and names that may hold any byte.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use dctflow::jpeg::Status;
+use dctflow::sources::ItemName;
+use dctflow::{Error, ImageError, Result};
+use serde_json::{Map, Value};
+
+/// Buffered standard output.
+pub struct Output {
+    out: BufWriter<StdoutLock<'static>>,
+    is_terminal: bool,
+}
+
+impl Output {
+    pub fn new() -> Self {
+        let stdout = io::stdout().lock();
+        let is_terminal = stdout.is_terminal();
+        Self { out: BufWriter::new(stdout), is_terminal }
+    }
+
+    /// Writes bytes and a line's end; at a terminal at once.
+    pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
+        self.try_line(line.as_ref()).map_err(write_error)
+    }
+
+    /// Writes one JSON object as one line.
+    pub fn json(&mut self, object: Map<String, Value>) -> Result<()> {
+        self.line(Value::Object(object).to_string())
+    }
+
+    /// Writes what is buffered.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(write_error)
+    }
+
+    fn try_line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.out.write_all(line)?;
+        self.out.write_all(b"\n")?;
+        if self.is_terminal { self.out.flush() } else { Ok(()) }
+    }
+}
+
+fn write_error(error: io::Error) -> Error {
+    Error::io("standard output", error)
+}
+
+/// Whether the reader of standard output has gone (`dctflow ... | head`): no failure, but a reason to stop.
+pub fn is_closed_pipe(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A name's own bytes, on one line: line ends in it are written as `\n` and `\r`.
+pub fn name_bytes(name: &ItemName) -> Vec<u8> {
+    let mut line = Vec::new();
+    for byte in name.to_bytes() {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            _ => line.push(byte),
+        }
+    }
+    line
+}
+
+/// Starts an object about one image: `path`, and `path_hex` where the name is not UTF-8.
+pub fn object_for(name: &ItemName) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("path".into(), name.to_string().into());
+    let bytes = name.to_bytes();
+    if std::str::from_utf8(&bytes).is_err() {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        object.insert("path_hex".into(), hex.into());
+    }
+    object
+}
+
+/// Adds `status`, `reason`, `message` and `at_bytes`.
+pub fn add_status(object: &mut Map<String, Value>, status: Status, reason: Option<&ImageError>) {
+    object.insert("status".into(), status.name().into());
+    object.insert("reason".into(), reason.map(ImageError::code).into());
+    object.insert("message".into(), reason.map(ToString::to_string).into());
+    object.insert("at_bytes".into(), reason.and_then(ImageError::at_bytes).into());
+}
+
+/// A status as one word: `complete`, `partial` or `failed:REASON`.
+pub fn status_word(status: Status, reason: Option<&ImageError>) -> String {
+    match (status, reason) {
+        (Status::Failed, Some(reason)) => format!("failed:{}", reason.code()),
+        (status, _) => status.name().into(),
+    }
+}
+
+/// A line on standard error; that it may be closed is no reason to stop.
+pub fn say(message: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "dctflow: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_word() {
+        let reason = ImageError::NonFiniteLogit;
+        assert_eq!(status_word(Status::Complete, None), "complete");
+        assert_eq!(status_word(Status::Partial, Some(&reason)), "partial");
+        assert_eq!(status_word(Status::Failed, Some(&reason)), "failed:non-finite-logit");
+    }
+
+    #[test]
+    fn names_stay_on_one_line() {
+        let name = ItemName { path: "a\nb.tar".into(), member: Some("c.jpg".into()) };
+        assert_eq!(name_bytes(&name), b"a\\nb.tar:c.jpg");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_utf8_are_kept_in_hex() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = std::ffi::OsString::from_vec(b"\xffa".to_vec());
+        let object = object_for(&ItemName { path: path.into(), member: None });
+        assert_eq!(object["path"], "\u{fffd}a");
+        assert_eq!(object["path_hex"], "ff61");
+        assert!(!object_for(&ItemName { path: "a".into(), member: None }).contains_key("path_hex"));
+    }
+}
