@@ -4,6 +4,9 @@
 /// eight bytes are loaded at once.
 pub const PADDING_BYTES: usize = 64 * 31 / 8 + 16;
 
+/// Bits that are in the window after [`BitReader::refill`].
+pub const REFILLED_BITS: u32 = 56;
+
 /// A window of 64 bits over destuffed data. Reading beyond the data gives whatever stands there; whoever reads compares
 /// [`position_bits`](Self::position_bits) with the segment's end after each block, and a block that crossed it does not count.
 #[derive(Clone, Debug)]
@@ -26,11 +29,13 @@ impl<'a> BitReader<'a> {
     /// Fills the window to 56 bits or more.
     #[inline(always)]
     pub fn refill(&mut self) {
-        let chunk = self.data.get(self.next_byte..).and_then(|rest| rest.first_chunk::<8>());
-        let chunk = u64::from_be_bytes(*chunk.unwrap_or(&[0; 8]));
+        let chunk = match self.data.get(self.next_byte..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(chunk) => u64::from_be_bytes(*chunk),
+            None => beyond_the_data(),
+        };
         self.window |= chunk >> self.available_bits;
         self.next_byte += ((63 - self.available_bits) >> 3) as usize;
-        self.available_bits |= 56;
+        self.available_bits |= REFILLED_BITS;
     }
 
     /// The next `num_bits` (1 to 56), not consumed.
@@ -59,6 +64,11 @@ impl<'a> BitReader<'a> {
     pub fn position_bits(&self) -> u64 {
         self.next_byte as u64 * 8 - u64::from(self.available_bits)
     }
+}
+
+#[cold]
+fn beyond_the_data() -> u64 {
+    0
 }
 
 /// EXTEND (T.81 Figure F.12): the value of category `num_bits` (1 to 16) that `bits` stand for.

@@ -1,7 +1,7 @@
 //! Huffman tables made ready for decoding: one look at the next [`LOOKUP_BITS`] bits gives the symbol, and its value if code and value
 //! fit together; longer codes take the canonical way (T.81 F.2.2.3, Figure F.16).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::bits::{BitReader, extend};
 use crate::jpeg::HuffmanTable;
@@ -57,6 +57,93 @@ impl Entry {
     pub fn value(self) -> i16 {
         (self.0 >> 16) as i16
     }
+
+    /// If this is all of an AC symbol of a sequential scan: its bits, the zeros before its coefficient, and how far it moves k.
+    fn whole_symbol(self) -> Option<(u32, usize, u64)> {
+        match (self, self.symbol() & 15, self.run()) {
+            (Self::LONG, ..) => None,
+            (_, 0, 15) => Some((self.code_bits(), 0, 16)),
+            (_, 0, _) => Some((self.code_bits(), 0, Pair::END_OF_BLOCK)),
+            _ if self.value() == 0 => None,
+            (_, _, run) => Some((self.consumed_bits(), run, run as u64 + 1)),
+        }
+    }
+}
+
+/// What one look gives of a sequential scan's AC codes: up to two coefficients, or one and EOB, of codes and values that fit together
+/// in [`LOOKUP_BITS`]. Both coefficients are always written: where there is only one, it is written twice, and where there is none (EOB,
+/// ZRL), a zero is written to a place that is zero.
+///
+/// Bits 0-7: how many bits to consume; 8-15 and 16-23: zeros to pass from k to the first and to the second coefficient; 24-31: how far k
+/// moves in all; 32-47 and 48-63: the values. Zero: none of this fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair(u64);
+
+impl Pair {
+    const NONE: Pair = Pair(0);
+
+    /// How far EOB moves k: out of any block.
+    const END_OF_BLOCK: u64 = 64;
+
+    fn new(consumed_bits: u32, first: (usize, i16), second: (usize, i16), advance: u64) -> Self {
+        let value = |value: i16| u64::from(value as u16);
+        Self(
+            u64::from(consumed_bits)
+                | (first.0 as u64) << 8
+                | (second.0 as u64) << 16
+                | advance << 24
+                | value(first.1) << 32
+                | value(second.1) << 48,
+        )
+    }
+
+    /// From the entries of one pattern and of what follows the first symbol in it, of which `left_bits` are known.
+    fn of(first: Entry, second: Entry, left_bits: u32) -> Self {
+        let Some((first_bits, first_run, first_advance)) = first.whole_symbol() else { return Self::NONE };
+        let one = (first_run, first.value());
+        match second.whole_symbol() {
+            Some((second_bits, second_run, second_advance))
+                if second_bits <= left_bits && first_advance < Self::END_OF_BLOCK =>
+            {
+                let two = match second.value() {
+                    0 => one,
+                    value => (first_advance as usize + second_run, value),
+                };
+                Self::new(first_bits + second_bits, one, two, first_advance + second_advance)
+            }
+            _ => Self::new(first_bits, one, one, first_advance),
+        }
+    }
+
+    /// Whether nothing fits.
+    #[inline(always)]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many bits to consume.
+    #[inline(always)]
+    pub fn consumed_bits(self) -> u32 {
+        u32::from(self.0 as u8)
+    }
+
+    /// Where the first coefficient lies after k, and its value.
+    #[inline(always)]
+    pub fn first(self) -> (usize, i16) {
+        (usize::from((self.0 >> 8) as u8), (self.0 >> 32) as i16)
+    }
+
+    /// Where the second coefficient lies after k, and its value.
+    #[inline(always)]
+    pub fn second(self) -> (usize, i16) {
+        (usize::from((self.0 >> 16) as u8), (self.0 >> 48) as i16)
+    }
+
+    /// How far k moves.
+    #[inline(always)]
+    pub fn advance(self) -> usize {
+        usize::from((self.0 >> 24) as u8)
+    }
 }
 
 /// A symbol, and whether it was made up because no code matches.
@@ -73,6 +160,8 @@ pub struct Lookup {
     /// What it was made of.
     table: Arc<HuffmanTable>,
     entries: Box<[Entry; 1 << LOOKUP_BITS]>,
+    /// Made when first asked for.
+    pairs: OnceLock<Box<[Pair; 1 << LOOKUP_BITS]>>,
     /// Per code length: one more than the largest code, left-justified in 16 bits; 0 where there is none.
     code_end: [u32; 17],
     /// Per code length: index of a code's value, less the code.
@@ -95,7 +184,7 @@ impl Lookup {
             let patterns = &mut entries[first..first + (1 << free_bits)];
             fill_in(patterns, code_bits, code.value, free_bits);
         }
-        Some(Self { table: Arc::clone(table), entries, code_end, value_offset })
+        Some(Self { table: Arc::clone(table), entries, pairs: OnceLock::new(), code_end, value_offset })
     }
 
     /// Whether it was made of this table.
@@ -114,31 +203,44 @@ impl Lookup {
         self.entries[reader.peek(LOOKUP_BITS) as usize]
     }
 
+    /// The table of a sequential scan's AC codes, by the next [`LOOKUP_BITS`] bits.
+    pub fn pairs(&self) -> &[Pair; 1 << LOOKUP_BITS] {
+        self.pairs.get_or_init(|| {
+            let mut pairs = Box::new([Pair::NONE; 1 << LOOKUP_BITS]);
+            for (pattern, pair) in pairs.iter_mut().enumerate() {
+                let first = self.entries[pattern];
+                let first_bits = first.consumed_bits();
+                let second = self.entries[pattern << first_bits & ((1 << LOOKUP_BITS) - 1)];
+                *pair = Pair::of(first, second, LOOKUP_BITS - first_bits);
+            }
+            pairs
+        })
+    }
+
     /// DECODE (T.81 F.2.2.3): consumes one code, nothing of its value; the reader must hold 17 bits.
     #[inline(always)]
     pub fn decode(&self, reader: &mut BitReader) -> Symbol {
         let entry = self.look(reader);
         if entry == Entry::LONG {
-            return self.decode_long(reader);
+            let (symbol, code_bits) = self.decode_long(reader.peek(16) as u32);
+            reader.consume(code_bits);
+            return symbol;
         }
         reader.consume(entry.code_bits());
         Symbol { value: entry.symbol(), is_bad: false }
     }
 
-    /// A code longer than [`LOOKUP_BITS`], or none.
+    /// The symbol at the beginning of 16 bits, if its code is longer than [`LOOKUP_BITS`] or there is none, and the bits that it takes.
     #[cold]
-    #[inline(never)]
-    pub fn decode_long(&self, reader: &mut BitReader) -> Symbol {
-        let pattern = reader.peek(16) as u32;
+    fn decode_long(&self, pattern: u32) -> (Symbol, u32) {
         for length_bits in LOOKUP_BITS + 1..=16 {
             if pattern < self.code_end[length_bits as usize] {
-                let code = reader.take(length_bits) as i32;
+                let code = (pattern >> (16 - length_bits)) as i32;
                 let value_idx = code + self.value_offset[length_bits as usize];
-                return Symbol { value: self.table.values[value_idx as usize & 255], is_bad: false };
+                return (Symbol { value: self.table.values[value_idx as usize & 255], is_bad: false }, length_bits);
             }
         }
-        reader.consume(BAD_CODE_BITS);
-        Symbol { value: 0, is_bad: true }
+        (Symbol { value: 0, is_bad: true }, BAD_CODE_BITS)
     }
 }
 

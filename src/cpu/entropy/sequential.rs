@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
-use super::bits::{BitReader, extend};
+use super::bits::{BitReader, REFILLED_BITS, extend};
 use super::layout::ScanLayout;
-use super::lookup::{BAD_CODE_BITS, Lookup};
+use super::lookup::{BAD_CODE_BITS, LOOKUP_BITS, Lookup};
 use crate::CorruptKind;
 use crate::jpeg::{NATURAL_FROM_ZIGZAG, Plane};
 
 /// Natural index of ZZ(k); a run may lead up to 15 beyond the block, and what lies beyond is index 63.
-pub(super) const NATURAL_OR_LAST: [u8; 80] = {
-    let mut natural = [63; 80];
+pub(super) static NATURAL_OR_LAST: [u8; 128] = {
+    let mut natural = [63; 128];
     let mut k = 0;
     while k < 64 {
         natural[k] = NATURAL_FROM_ZIGZAG[k];
@@ -94,31 +94,81 @@ fn decode_block(
     reader.refill();
     *prediction = prediction.wrapping_add(decode_diff(reader, &tables.dc, &mut bad_at));
     block[0] = *prediction as i16;
+    let k = decode_most_coefficients(reader, &tables.ac, block, &mut bad_at);
+    decode_last_coefficients(reader, &tables.ac, block, k, &mut bad_at);
+    bad_at
+}
 
+/// Two coefficients at a look, as long as the first of them cannot be the block's last one. Gives the next k.
+#[inline(always)]
+fn decode_most_coefficients(
+    reader: &mut BitReader,
+    table: &Lookup,
+    block: &mut [i16; 64],
+    bad_at: &mut Option<u64>,
+) -> usize {
+    const LOOKS_PER_REFILL: u32 = REFILLED_BITS / LOOKUP_BITS;
+    const END: usize = 48; // a run of 15 from 47 leads to 62
+    let pairs = table.pairs();
     let mut k = 1;
-    while k < 64 {
+    'refill: loop {
         reader.refill();
-        let entry = tables.ac.look(reader);
-        if entry.value() != 0 {
-            k += entry.run();
-            block[usize::from(NATURAL_OR_LAST[k])] = entry.value();
-            reader.consume(entry.consumed_bits());
-            k += 1;
-            continue;
-        }
-        let symbol = decode_symbol(reader, &tables.ac, &mut bad_at);
-        let (run, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        if category != 0 {
-            k += run;
-            block[usize::from(NATURAL_OR_LAST[k])] = extend(reader.take(category), category) as i16;
-            k += 1;
-        } else if run == 15 {
-            k += 16;
-        } else {
-            break; // EOB
+        for _ in 0..LOOKS_PER_REFILL {
+            let pair = pairs[reader.peek(LOOKUP_BITS) as usize];
+            if pair.is_none() {
+                k = decode_coefficient(reader, table, block, k, bad_at);
+                if k >= END {
+                    return k;
+                }
+                continue 'refill;
+            }
+            for (run, value) in [pair.first(), pair.second()] {
+                block[usize::from(NATURAL_OR_LAST[(k + run) & 127] & 63)] = value;
+            }
+            reader.consume(pair.consumed_bits());
+            k += pair.advance();
+            if k >= END {
+                return k;
+            }
         }
     }
-    bad_at
+}
+
+/// The coefficients from k on, one by one.
+#[inline(always)]
+fn decode_last_coefficients(
+    reader: &mut BitReader,
+    table: &Lookup,
+    block: &mut [i16; 64],
+    mut k: usize,
+    bad_at: &mut Option<u64>,
+) {
+    while k < 64 {
+        k = decode_coefficient(reader, table, block, k, bad_at);
+    }
+}
+
+/// One AC symbol at k (T.81 F.2.2.2, Figure F.13). Gives the next k, beyond 63 after EOB.
+#[inline(always)]
+fn decode_coefficient(
+    reader: &mut BitReader,
+    table: &Lookup,
+    block: &mut [i16; 64],
+    k: usize,
+    bad_at: &mut Option<u64>,
+) -> usize {
+    reader.refill();
+    let symbol = decode_symbol(reader, table, bad_at);
+    let (run, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+    if category != 0 {
+        let k = k + run;
+        block[usize::from(NATURAL_OR_LAST[k & 127] & 63)] = extend(reader.take(category), category) as i16;
+        k + 1
+    } else if run == 15 {
+        k + 16
+    } else {
+        64 // EOB
+    }
 }
 
 /// DIFF (T.81 F.2.2.1).

@@ -1,0 +1,131 @@
+//! Entropy decoding on one core, against libjpeg-turbo's (the same C code, as mozjpeg builds it) on the same files in the same run.
+//!
+//! The ratio is what counts: it is taken first, from rounds in which both decode the same files in turn. Files: the photos under
+//! `photos/imagenet-sample` and `photos/web` of `DCTFLOW_DATA` (else `../shared/data`), where present.
+
+mod libjpeg;
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dctflow::cpu;
+use dctflow::jpeg::{Header, Limits, Process, Status};
+use libjpeg::Libjpeg;
+
+/// Files of one kind.
+struct Set {
+    name: String,
+    files: Vec<Vec<u8>>,
+}
+
+impl Set {
+    fn num_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len() as u64).sum()
+    }
+}
+
+/// At most this many files of a kind.
+const FILES_PER_SET: usize = 40;
+
+fn photos() -> Vec<Set> {
+    let data = std::env::var_os("DCTFLOW_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let mut sets: Vec<Set> = Vec::new();
+    for folder in ["photos/imagenet-sample", "photos/web"] {
+        let Ok(entries) = fs::read_dir(data.join(folder)) else {
+            eprintln!("no {folder} under {}: set DCTFLOW_DATA", data.display());
+            continue;
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        paths.iter().filter_map(|path| fs::read(path).ok()).for_each(|file| add(&mut sets, "photos", file));
+    }
+    sets
+}
+
+/// Puts a file that decodes without fault into the set of its kind.
+fn add(sets: &mut Vec<Set>, source: &str, file: Vec<u8>) {
+    let limits = Limits::default();
+    let Ok(header) = Header::parse(&file, &limits) else { return };
+    if cpu::decode(&file, &limits).report.status != Status::Complete {
+        return;
+    }
+    let process = if header.frame.process == Process::Progressive { "progressive" } else { "sequential" };
+    let name = format!("{source} {} {process}", header.frame.sampling_name());
+    let set = match sets.iter_mut().position(|set| set.name == name) {
+        Some(idx) => &mut sets[idx],
+        None => {
+            sets.push(Set { name, files: Vec::new() });
+            sets.last_mut().expect("just pushed")
+        }
+    };
+    if set.files.len() < FILES_PER_SET {
+        set.files.push(file);
+    }
+}
+
+/// Decodes a set with memory that is used again and again, as batches do.
+fn decode_set(decoder: &mut cpu::Decoder, set: &Set) {
+    for file in &set.files {
+        let decoded = decoder.decode(black_box(file), &Limits::default());
+        if let Some(coefficients) = black_box(decoded).coefficients {
+            decoder.recycle(coefficients);
+        }
+    }
+}
+
+fn read_set(libjpeg: &mut Libjpeg, set: &Set) {
+    for file in &set.files {
+        libjpeg.read(black_box(file));
+    }
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// The median over rounds of how many times faster than libjpeg a set is decoded.
+fn print_ratio(set: &Set) {
+    let (mut decoder, mut libjpeg) = (cpu::Decoder::default(), Libjpeg::new());
+    let mut rounds: Vec<(f64, f64)> = Vec::new();
+    let start = Instant::now();
+    while rounds.len() < 7 || start.elapsed() < Duration::from_secs(3) {
+        rounds.push((timed(|| decode_set(&mut decoder, set)), timed(|| read_set(&mut libjpeg, set))));
+    }
+    let rounds = &rounds[1..]; // the first one warms up
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let megabytes = set.num_bytes() as f64 / 1e6;
+    let ours = megabytes / median(rounds.iter().map(|r| r.0).collect());
+    let theirs = megabytes / median(rounds.iter().map(|r| r.1).collect());
+    let ratio = median(rounds.iter().map(|r| r.1 / r.0).collect());
+    println!(
+        "ratio {:<40} {:>3} files  {ratio:.2} x libjpeg  ({ours:.0} against {theirs:.0} MB/s)",
+        set.name,
+        set.files.len()
+    );
+}
+
+fn entropy(criterion: &mut Criterion) {
+    let sets = photos();
+    sets.iter().for_each(print_ratio);
+    for set in &sets {
+        let mut group = criterion.benchmark_group(&set.name);
+        group.sample_size(10).throughput(Throughput::Bytes(set.num_bytes()));
+        let mut decoder = cpu::Decoder::default();
+        group.bench_function("dctflow", |bencher| bencher.iter(|| decode_set(&mut decoder, set)));
+        let mut libjpeg = Libjpeg::new();
+        group.bench_function("libjpeg", |bencher| bencher.iter(|| read_set(&mut libjpeg, set)));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, entropy);
+criterion_main!(benches);
