@@ -459,6 +459,23 @@ mod tests {
         }
     }
 
+    /// No damage to the header makes a panic, or a file of another network.
+    #[test]
+    fn damaged_headers_are_refused_or_harmless() {
+        let weights = small();
+        let bytes = weights.to_bytes(Precision::F32).unwrap();
+        let header_end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let damage = (0..header_end, proptest::prelude::any::<u8>());
+        proptest::proptest!(|((at, byte) in damage)| {
+            let mut bytes = bytes.clone();
+            bytes[at] = byte;
+            match Weights::from_bytes(&bytes) {
+                Ok(read) => assert_eq!(read.network().layers, weights.network().layers),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Weights),
+            }
+        });
+    }
+
     fn header_only(json: &str) -> Vec<u8> {
         [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat()
     }
