@@ -146,7 +146,6 @@ unsigned choose_bit(Runner &r, unsigned bits) {
 void make_ready(Runner &r, unsigned warp_idx, unsigned lanes) {
     r.warps[warp_idx].ready |= lanes;
     r.ready_warps |= 1u << warp_idx;
-    r.num_idle_rounds = 0;
 }
 
 /* Threads that yielded run again when nothing else can. */
@@ -154,9 +153,8 @@ bool revive_yielded(Runner &r) {
     bool any = false;
     for (unsigned w = 0; w < r.num_warps; ++w) {
         if (r.warps[w].yielded != 0) {
-            r.warps[w].ready |= r.warps[w].yielded;
+            make_ready(r, w, r.warps[w].yielded);
             r.warps[w].yielded = 0;
-            r.ready_warps |= 1u << w;
             any = true;
         }
     }
@@ -520,6 +518,7 @@ void finish_barrier(Runner &r, unsigned barrier_idx) {
             make_ready(r, t / WARP, 1u << (t % WARP));
         }
     }
+    r.num_idle_rounds = 0;
     for (unsigned w = 0; w < r.num_warps; ++w) {
         flush_counts(r, r.warps[w]);
     }
@@ -632,6 +631,7 @@ uint64_t warp_operation(WarpOp op, unsigned mask, uint64_t value, unsigned argum
         warp.num_meetings -= 1;
         meeting = warp.meetings[warp.num_meetings];
         finish_meeting(warp, op, mask);
+        r.num_idle_rounds = 0;
         const unsigned others = mask & ~(1u << lane);
         if (others != 0) {
             make_ready(r, warp_idx, others);
@@ -669,7 +669,7 @@ void yield_thread(Site site) {
 
 void maybe_preempt() {
     Runner &r = runner();
-    if (r.launch->order == ORDER_RANDOM && random_below_32(r) < 4 && r.ready_warps != 0) {
+    if (r.launch->order == ORDER_RANDOM && random_below_32(r) < 8 && r.ready_warps != 0) {
         make_ready(r, r.current / WARP, 1u << (r.current % WARP));
         wait_until_ready(r);
     }

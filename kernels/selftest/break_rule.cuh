@@ -42,12 +42,10 @@ __device__ uint32_t break_barrier_rule(uint32_t mistake, uint32_t t, SelftestSme
             }
             return 1;
         case MISTAKE_BARRIER_AGAINST_WARP:
-            if (t == 5) {
-                __syncthreads();
-            } else {
+            if (t != 5) {
                 __syncwarp();
-                __syncthreads();
             }
+            __syncthreads();
             return 1;
         default:
             /* Two halves of a warp wait for each other's operation. */

@@ -1,4 +1,5 @@
 //! The emulator itself: the words of CUDA, the mistakes it must catch, and streams that run late.
 
+mod mistakes;
 mod selftest;
 mod words;
