@@ -2,4 +2,5 @@
 
 mod mistakes;
 mod selftest;
+mod streams;
 mod words;

@@ -46,7 +46,10 @@ fn an_exit_before_a_barrier() {
 
 #[test]
 fn barriers_on_different_lines() {
-    expect_message(MISTAKE_TWO_BARRIERS, &["divergent barrier: other threads wait in __syncthreads at break_rule.cuh:"]);
+    expect_message(
+        MISTAKE_TWO_BARRIERS,
+        &["divergent barrier: other threads wait in __syncthreads at break_rule.cuh:"],
+    );
 }
 
 #[test]
@@ -93,7 +96,10 @@ fn a_shuffle_from_outside_the_mask() {
 
 #[test]
 fn reading_outside_a_buffer() {
-    expect_message(MISTAKE_READ_FAR_BEHIND_BUFFER, &["thread 7: reads address 0x", "256 bytes behind the end of a buffer of 1200"]);
+    expect_message(
+        MISTAKE_READ_FAR_BEHIND_BUFFER,
+        &["thread 7: reads address 0x", "256 bytes behind the end of a buffer of 1200"],
+    );
     expect_message(MISTAKE_READ_BEFORE_BUFFER, &["thread 7: reads address 0x", "4400 bytes before a buffer of 1200"]);
 }
 
