@@ -512,6 +512,63 @@ fn one_sample_becomes_a_flat_image() {
     assert_agrees(&image, &transform("short=32,crop=32"), InputKind::Blocks);
 }
 
+// ---- The resampling matrix itself ------------------------------------------------------------------------------------------------
+
+/// One case of tests/data/pillow_bilinear.json, made by tests/reference/pillow_bilinear.py.
+#[derive(serde::Deserialize)]
+struct PillowCase {
+    length: u32,
+    #[serde(default)]
+    r#box: Option<(u32, u32)>,
+    resized: u32,
+    outputs: u32,
+    rows: Vec<(usize, Vec<f64>)>,
+}
+
+/// R of the plan's horizontal axis, dense: `D^T V D` block by block.
+fn matrix_of_plan(plan: &InputPlan, num_samples: usize) -> Vec<Vec<f64>> {
+    let axis = &plan.luma.planes[0].horizontal;
+    let mut matrix = vec![vec![0.0; num_samples.next_multiple_of(8)]; axis.bands.len() * 8];
+    for (i, band) in axis.bands.iter().enumerate() {
+        for (matrix_idx, j) in (band.first_matrix as usize..).zip(band.blocks()) {
+            let v = &axis.matrices[matrix_idx];
+            for (r, x) in (0..8).flat_map(|r| (0..8).map(move |x| (r, x))) {
+                matrix[8 * i + r][8 * j + x] =
+                    (0..64).map(|k| cosine(k % 8, r) * f64::from(v[k]) * cosine(k / 8, x)).sum();
+            }
+        }
+    }
+    matrix
+}
+
+#[test]
+fn the_resampling_matrix_is_pillows() {
+    let cases: Vec<PillowCase> = serde_json::from_str(include_str!("data/pillow_bilinear.json")).unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let resize = match case.r#box {
+            Some((start, end)) => Resize::Box { left: start, top: 0, width: end - start, height: 16 },
+            None => Resize::Exact { width: case.resized, height: 16 },
+        };
+        let transform = Transform { resize, crop: (case.outputs, 16), ..Transform::default() };
+        let frame = frame(case.length, 16, &[(1, 1)], 8);
+        let plan =
+            InputPlan::new(&frame, ColorModel::Gray, Orientation::Upright, &transform, InputKind::Blocks).unwrap();
+        let matrix = matrix_of_plan(&plan, case.length as usize);
+        assert_eq!(matrix.len(), case.rows.len());
+        for (i, (row, (first, weights))) in matrix.iter().zip(&case.rows).enumerate() {
+            for (x, &value) in row.iter().enumerate() {
+                let expected = x.checked_sub(*first).and_then(|x| weights.get(x)).unwrap_or(&0.0);
+                assert!(
+                    (value - expected).abs() < 1e-6,
+                    "length {}, output {i}, sample {x}: {value} is not {expected}",
+                    case.length
+                );
+            }
+        }
+    }
+}
+
 // ---- What is exact ---------------------------------------------------------------------------------------------------------------
 
 /// The dequantised value of the network's grid at block (bx, by), when nothing is resized.
