@@ -379,20 +379,24 @@ fn apply_black(ink: [Block; 3], black: Block, inverted: bool) -> [Block; 3] {
     ink.map(|plane| Block(std::array::from_fn(|i| light(plane.0[i]) * light(black.0[i]) / 255.0)))
 }
 
-static DCT_F32: LazyLock<Block> = LazyLock::new(|| Block(std::array::from_fn(|i| DCT[i / 8][i % 8] as f32)));
+/// D and its transpose.
+static DCT_PAIR: LazyLock<[Block; 2]> = LazyLock::new(|| {
+    let dct = Block(std::array::from_fn(|i| DCT[i / 8][i % 8] as f32));
+    [dct, dct.transposed()]
+});
 
 /// `D s D^T` (T.81 A.3.3), without the level shift.
 #[inline(always)]
 fn forward_dct<const FMA: bool>(samples: &Block) -> Block {
-    let dct = &*DCT_F32;
-    product::<FMA>(&product::<FMA>(dct, samples), &dct.transposed())
+    let [dct, transposed] = &*DCT_PAIR;
+    product::<FMA>(&product::<FMA>(dct, samples), transposed)
 }
 
 /// `D^T S D`, without the level shift.
 #[inline(always)]
 fn inverse_dct<const FMA: bool>(coefficients: &Block) -> Block {
-    let dct = &*DCT_F32;
-    product::<FMA>(&product::<FMA>(&dct.transposed(), coefficients), dct)
+    let [dct, transposed] = &*DCT_PAIR;
+    product::<FMA>(&product::<FMA>(transposed, coefficients), dct)
 }
 
 /// The product of two 8 x 8 matrices.
@@ -400,8 +404,8 @@ fn inverse_dct<const FMA: bool>(coefficients: &Block) -> Block {
 fn product<const FMA: bool>(left: &Block, right: &Block) -> Block {
     let mut sum = [[0.0; 8]; 8];
     let (right_rows, _) = right.0.as_chunks::<8>();
-    for (a, sum) in sum.iter_mut().enumerate() {
-        for (inner, right_row) in right_rows.iter().enumerate() {
+    for (inner, right_row) in right_rows.iter().enumerate() {
+        for (a, sum) in sum.iter_mut().enumerate() {
             add_scaled::<FMA>(sum, left.0[a * 8 + inner], right_row);
         }
     }
