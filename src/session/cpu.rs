@@ -81,7 +81,6 @@ impl Cpu {
 impl Backend for Cpu {
     fn run(&mut self, images: &[Image]) -> Result<Vec<Outcome>> {
         let Self { pool, front, engine, scratch, inputs, topk } = self;
-        let num_threads = pool.current_num_threads() as u32;
         pool.install(|| {
             let lens: Vec<usize> = engine.input_shapes().iter().map(|s| s.height * s.width * s.channels).collect();
             let mut prepared = prepare(front, images, inputs, &lens);
@@ -91,7 +90,7 @@ impl Backend for Cpu {
             }
             let filled: Vec<&[f32]> = inputs.iter().zip(&lens).map(|(input, len)| &input[..num_ready * len]).collect();
             let mut logits = vec![0.0; num_ready * engine.num_classes()];
-            front.clocks.network.time(num_threads, || engine.run(&filled, num_ready, &mut logits, scratch))?;
+            front.clocks.network.time_pool(|| engine.run(&filled, num_ready, &mut logits, scratch))?;
             let ready = prepared.iter_mut().filter(|image| image.has_input);
             for (image, logits) in ready.zip(logits.chunks_exact(engine.num_classes())) {
                 image.outcome.set_logits(logits, *topk);
@@ -137,13 +136,13 @@ impl Front {
     }
 
     fn try_prepare(&self, image: &Image, row: Vec<&mut [f32]>) -> Prepared {
-        let header = match self.clocks.parse.time(1, || Header::parse(&image.bytes, &self.limits)) {
+        let header = match self.clocks.parse.time(|| Header::parse(&image.bytes, &self.limits)) {
             Ok(header) => header,
             Err(reason) => return failed(image, reason),
         };
         let mut decoder = self.lock_decoders().pop().unwrap_or_default();
         let Decoded { coefficients, report } =
-            self.clocks.entropy.time(1, || decoder.decode_scans(&image.bytes, header, &self.limits));
+            self.clocks.entropy.time(|| decoder.decode_scans(&image.bytes, header, &self.limits));
         let mut outcome = Outcome::decoded(image.tag, &report);
         let has_input = coefficients.is_some_and(|coefficients| {
             let has_input = self.fill(image, &report, &coefficients, row, &mut outcome);
@@ -172,7 +171,7 @@ impl Front {
             }
         }
         let transform = image.transform.unwrap_or(self.transform);
-        match self.clocks.resample.time(1, || self.write_input(coefficients, &transform, row)) {
+        match self.clocks.resample.time(|| self.write_input(coefficients, &transform, row)) {
             Ok(saturated) => {
                 outcome.saturated = saturated;
                 true

@@ -1,9 +1,11 @@
 //! How long the stages take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Time spent per stage since the session was made, summed over threads. On an idle machine these are CPU-seconds.
+use cpu_time::ThreadTime;
+
+/// CPU time spent per stage since the session was made, summed over its threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTimes {
     /// Headers: markers, tables, geometry.
@@ -12,7 +14,7 @@ pub struct StageTimes {
     pub entropy: Duration,
     /// Coefficients to the network's input.
     pub resample: Duration,
-    /// The network. All of the session's threads work on it together: elapsed time x threads.
+    /// The network.
     pub network: Duration,
 }
 
@@ -34,20 +36,29 @@ impl StageTimes {
     }
 }
 
-/// A clock that many threads add to.
+/// A clock of CPU time that many threads add to.
 #[derive(Debug, Default)]
 pub(super) struct Clock(AtomicU64);
 
 impl Clock {
-    /// Runs `work` and adds what it took, `threads` times.
-    pub(super) fn time<R>(&self, threads: u32, work: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
+    /// Runs `work` and adds the CPU time that this thread took for it.
+    pub(super) fn time<R>(&self, work: impl FnOnce() -> R) -> R {
+        let start = ThreadTime::now();
         let result = work();
-        self.add(start.elapsed() * threads);
+        self.add(start.elapsed());
         result
     }
 
-    pub(super) fn add(&self, time: Duration) {
+    /// Runs `work`, which spreads over all threads of the current pool and has it for itself, and adds the CPU time of them all.
+    pub(super) fn time_pool<R>(&self, work: impl FnOnce() -> R) -> R {
+        let thread_times = || rayon::broadcast(|_| ThreadTime::now().as_duration());
+        let start = thread_times();
+        let result = work();
+        self.add(thread_times().iter().zip(&start).map(|(end, start)| end.saturating_sub(*start)).sum());
+        result
+    }
+
+    fn add(&self, time: Duration) {
         self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
@@ -73,5 +84,34 @@ impl Clocks {
             resample: self.resample.read(),
             network: self.network.read(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps the CPU busy until this thread has used `time` of it.
+    fn burn(time: Duration) {
+        let start = ThreadTime::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn clocks_count_work_and_not_waiting() {
+        let clock = Clock::default();
+        clock.time(|| burn(Duration::from_millis(20)));
+        clock.time(|| std::thread::sleep(Duration::from_millis(200)));
+        assert!((20..150).contains(&clock.read().as_millis()), "{:?}", clock.read());
+    }
+
+    #[test]
+    fn a_pool_s_time_is_that_of_all_its_threads() {
+        let clock = Clock::default();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        pool.install(|| clock.time_pool(|| rayon::broadcast(|_| burn(Duration::from_millis(20)))));
+        assert!(clock.read() >= Duration::from_millis(60), "{:?}", clock.read());
     }
 }
