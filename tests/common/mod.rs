@@ -5,4 +5,5 @@ pub mod cases;
 pub mod compare;
 pub mod engines;
 pub mod matrix;
+pub mod odd;
 pub mod oracle;
