@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::cases::{Case, Verdict, matrix_case};
+use common::cases::{Case, Expected, Verdict, matrix_case};
 use common::engines::engines;
-use common::{compare, matrix, odd, oracle};
+use common::{compare, library, matrix, odd, oracle};
+use dctflow::jpeg::{EntropyCoding, Process};
+use dctflow::synth::{Random, flip_bit, mutate, truncations};
 use rayon::prelude::*;
 
 /// The encoder of the tests is right: libjpeg reads back the coefficients that were written.
@@ -68,4 +70,81 @@ fn the_matrix() {
 #[test]
 fn odd_files() {
     check_all(odd::cases().into_par_iter(), 50);
+}
+
+#[test]
+fn files_that_libjpeg_wrote() {
+    check_all(library::cases().into_par_iter(), 50);
+}
+
+/// Real files, where they are present.
+#[test]
+fn files_of_the_data_folder() {
+    let paths = library::data_files();
+    let case = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Case::new(path.display().to_string(), bytes, Expected::AsLibjpegIfClean)
+    };
+    check_all(paths.par_iter().map(case), paths.len() / 2);
+}
+
+/// Small sound files of every process, to be damaged.
+fn victims() -> Vec<(String, Vec<u8>)> {
+    let processes = [
+        (Process::Baseline, EntropyCoding::Huffman),
+        (Process::ExtendedSequential, EntropyCoding::Arithmetic),
+        (Process::Progressive, EntropyCoding::Huffman),
+        (Process::Progressive, EntropyCoding::Arithmetic),
+    ];
+    let mut victims = Vec::new();
+    for (process, coding) in processes {
+        let image = odd::photo_as(process, coding);
+        let plain = odd::encoding(&image);
+        let mut restarting = plain.clone();
+        restarting.scans.iter_mut().for_each(|scan| scan.restart = dctflow::synth::Restart::EveryRow);
+        victims.push((format!("{process:?} {coding:?}"), plain.encode(&image).to_bytes()));
+        victims.push((format!("{process:?} {coding:?} with restarts"), restarting.encode(&image).to_bytes()));
+    }
+    victims
+}
+
+/// `num_variants` damaged files of each victim. Where libjpeg reads one without a warning, so must we, and see the same.
+fn check_damaged(num_variants: u64, min_judged: usize, damage: impl Fn(&[u8], &mut Random) -> Vec<u8> + Sync) {
+    let victims = victims();
+    let variants =
+        victims.par_iter().flat_map(|victim| (0..num_variants).into_par_iter().map(move |seed| (victim, seed)));
+    let case = |((name, bytes), seed): (&(String, Vec<u8>), u64)| {
+        let damaged = damage(bytes, &mut Random::new(seed));
+        Case::new(format!("{name}, damaged with seed {seed}"), damaged, Expected::AsLibjpegIfClean)
+    };
+    check_all(variants.map(case), min_judged);
+}
+
+#[test]
+fn flipped_bits() {
+    check_damaged(2000, 4000, |bytes, random| flip_bit(bytes, random.below(bytes.len() as u32 * 8) as usize));
+}
+
+#[test]
+fn mutated_files() {
+    check_damaged(1500, 1000, |bytes, random| {
+        let num_changes = 1 + random.below(3);
+        (0..num_changes).fold(bytes.to_vec(), |bytes, _| mutate(&bytes, random))
+    });
+}
+
+#[test]
+fn truncated_files() {
+    let victims = victims();
+    let cuts = victims.iter().flat_map(|(name, bytes)| {
+        let case = move |(i, cut): (usize, &[u8])| {
+            // An EOI behind the cut lets libjpeg judge progressive files that lack scans.
+            let with_eoi = [cut, &[0xFF, 0xD9]].concat();
+            let name = format!("{name}, cut after {} bytes", 64 * i);
+            [(name.clone(), cut.to_vec()), (name + ", with EOI", with_eoi)]
+        };
+        truncations(bytes, 64).enumerate().flat_map(case)
+    });
+    let cases: Vec<Case> = cuts.map(|(name, bytes)| Case::new(name, bytes, Expected::AsLibjpegIfClean)).collect();
+    check_all(cases.into_par_iter(), 0);
 }
