@@ -4,8 +4,10 @@ mod common;
 
 use common::cases::{Case, Expected, Verdict, matrix_case};
 use common::engines::engines;
-use common::{compare, library, matrix, odd, oracle};
-use dctflow::jpeg::{EntropyCoding, Process};
+use common::{compare, library, malformed, matrix, odd, oracle};
+use dctflow::ImageError;
+use dctflow::cpu::{self, Decoder};
+use dctflow::jpeg::{EntropyCoding, Limits, Process, Status};
 use dctflow::synth::{Random, flip_bit, mutate, truncations};
 use rayon::prelude::*;
 
@@ -147,4 +149,47 @@ fn truncated_files() {
     });
     let cases: Vec<Case> = cuts.map(|(name, bytes)| Case::new(name, bytes, Expected::AsLibjpegIfClean)).collect();
     check_all(cases.into_par_iter(), 0);
+}
+
+/// Broken files have the outcome that the contract defines.
+#[test]
+fn malformed_files() {
+    let mut faults = Vec::new();
+    for engine in engines() {
+        for case in malformed::table() {
+            let decoded = engine.decode(&case.bytes);
+            let report = &decoded.report;
+            let actual = (
+                report.status,
+                report.reason.as_ref().map(ImageError::code),
+                report.first_untrusted_mcu,
+                report.untrusted_mcus,
+            );
+            let expected = (case.status, case.reason, case.first_untrusted_mcu, case.untrusted_mcus);
+            if actual != expected || decoded.coefficients.is_none() != (report.status == Status::Failed) {
+                faults.push(format!(
+                    "{}: {}: {actual:?} is not {expected:?}; {:?}",
+                    engine.name(),
+                    case.name,
+                    report.reason
+                ));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Memory that is used again never shows in the coefficients, damaged files included.
+#[test]
+fn a_used_decoder_gives_what_a_new_one_gives() {
+    let limits = Limits::default();
+    let mut used = Decoder::default();
+    for (name, bytes) in victims() {
+        for seed in 0..300 {
+            let damaged = mutate(&bytes, &mut Random::new(seed));
+            let decoded = used.decode(&damaged, &limits);
+            assert!(decoded == cpu::decode(&damaged, &limits), "{name}, damaged with seed {seed}");
+            decoded.coefficients.into_iter().for_each(|coefficients| used.recycle(coefficients));
+        }
+    }
 }

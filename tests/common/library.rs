@@ -10,7 +10,7 @@ use super::oracle::{self, Transcoding};
 /// Compressed by libjpeg at each sampling, then transcoded: optimised, progressive, arithmetic, with and without restarts.
 pub fn cases() -> Vec<Case> {
     let samplings = [(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (4, 2)];
-    samplings.into_iter().flat_map(|sampling| cases_of(sampling)).collect()
+    samplings.into_iter().flat_map(cases_of).collect()
 }
 
 fn cases_of(sampling: (u8, u8)) -> Vec<Case> {

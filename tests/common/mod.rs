@@ -5,6 +5,7 @@ pub mod cases;
 pub mod compare;
 pub mod engines;
 pub mod library;
+pub mod malformed;
 pub mod matrix;
 pub mod odd;
 pub mod oracle;
