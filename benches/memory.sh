@@ -7,7 +7,7 @@ program=target/release/dctflow
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-find "$folder" -type f -name '*.jp*g' | sort | head -n 100 > "$work/names"
+find "$folder" -type f -iname '*.jp*g' | sort | head -n 100 > "$work/names"
 test -s "$work/names" || { echo "$folder: no JPEG files" >&2; exit 2; }
 "$program" weights init --width 0.25 --out "$work/weights.safetensors" > /dev/null
 printf 'files\tpeak KiB\tseconds\n'
