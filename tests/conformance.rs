@@ -4,12 +4,13 @@ mod common;
 
 use common::cases::{Case, Expected, Verdict, matrix_case};
 use common::engines::engines;
-use common::{compare, library, malformed, matrix, odd, oracle};
+use common::{compare, library, malformed, matrix, odd, oracle, oracle12};
 use dctflow::ImageError;
 use dctflow::cpu::{self, Decoder};
 use dctflow::jpeg::{EntropyCoding, Limits, Process, Status};
 use dctflow::synth::{Random, flip_bit, mutate, truncations};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// The encoder of the tests is right: libjpeg reads back the coefficients that were written.
 #[test]
@@ -192,4 +193,70 @@ fn a_used_decoder_gives_what_a_new_one_gives() {
             decoded.coefficients.into_iter().for_each(|coefficients| used.recycle(coefficients));
         }
     }
+}
+
+/// The sound 12-bit files of the matrix.
+fn twelve_bit_points() -> Vec<matrix::Point> {
+    let mut points = matrix::points();
+    points.retain(|point| point.precision_bits == 12 && !point.has_damaged_restarts());
+    points
+}
+
+fn hexadecimal(digest: [u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 12-bit coefficients are those that libjpeg-turbo 3 reads: against committed digests, and the program itself where it is there.
+#[test]
+fn twelve_bit_files() {
+    let points = twelve_bit_points();
+    let files: Vec<Vec<u8>> = points.par_iter().map(|point| point.build().1.to_bytes()).collect();
+    if let Some(program) = oracle12::program() {
+        let answers = oracle12::ask(&program, &files);
+        let named = points.iter().zip(&answers).map(|(point, answer)| {
+            assert_eq!(answer.num_warnings, 0, "{}", point.name);
+            (point.name.clone(), answer.digest.clone())
+        });
+        let digests: BTreeMap<String, String> = named.collect();
+        if oracle12::is_remake() {
+            oracle12::commit(&digests);
+        }
+        assert_eq!(digests, oracle12::committed());
+    }
+    for engine in engines() {
+        let digest = |(point, file): (&matrix::Point, &Vec<u8>)| {
+            let coefficients = engine.decode(file).coefficients.unwrap_or_else(|| panic!("{} fails", point.name));
+            (point.name.clone(), hexadecimal(coefficients.digest()))
+        };
+        let digests: BTreeMap<String, String> = points.par_iter().zip(&files).map(digest).collect();
+        assert_eq!(digests, oracle12::committed(), "{}", engine.name());
+    }
+}
+
+/// Damaged 12-bit files, where the program is there: what it reads without a warning, we read as it does.
+#[test]
+fn damaged_twelve_bit_files() {
+    let Some(program) = oracle12::program() else {
+        eprintln!("skipped: DCTFLOW_ORACLE12 does not name the program that ci/oracle12.sh builds");
+        return;
+    };
+    let small = twelve_bit_points().into_iter().filter(|point| point.size.0 < 200);
+    let sound: Vec<(String, Vec<u8>)> = small.map(|point| (point.name.clone(), point.build().1.to_bytes())).collect();
+    let damaged = |(_, bytes): &(String, Vec<u8>)| {
+        let flip = |seed| flip_bit(bytes, Random::new(seed).below(bytes.len() as u32 * 8) as usize);
+        (0..40).map(flip).collect::<Vec<_>>()
+    };
+    let files: Vec<Vec<u8>> = sound.iter().flat_map(damaged).collect();
+    let mut num_judged = 0;
+    for (file, answer) in files.iter().zip(oracle12::ask(&program, &files)) {
+        if answer.num_warnings > 0 || answer.digest == "-" {
+            continue;
+        }
+        num_judged += 1;
+        for engine in engines() {
+            let digest = engine.decode(file).coefficients.map(|coefficients| hexadecimal(coefficients.digest()));
+            assert_eq!(digest, Some(answer.digest.clone()), "{}: {} bytes", engine.name(), file.len());
+        }
+    }
+    assert!(num_judged > files.len() / 5, "only {num_judged} of {} could be judged", files.len());
 }

@@ -9,3 +9,4 @@ pub mod malformed;
 pub mod matrix;
 pub mod odd;
 pub mod oracle;
+pub mod oracle12;
