@@ -42,6 +42,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Planes of one image.
+    const MAX_SPARE: usize = 4;
+
     /// Decodes one file. Never panics; whatever is wrong with the file stands in the report.
     pub fn decode(&mut self, bytes: &[u8], limits: &Limits) -> Decoded {
         match Header::parse(bytes, limits) {
@@ -53,7 +56,8 @@ impl Decoder {
     /// Gives memory back to be used for the next image.
     pub fn recycle(&mut self, coefficients: Coefficients) {
         self.spare.extend(coefficients.planes.into_iter().map(|plane| plane.data));
-        self.spare.truncate(4);
+        self.spare.sort_by_key(|data| std::cmp::Reverse(data.capacity()));
+        self.spare.truncate(Self::MAX_SPARE);
     }
 
     /// Decodes the scans of a file whose header was parsed already.
@@ -82,19 +86,23 @@ impl Decoder {
         Decoded { coefficients: Some(Coefficients { frame, color, orientation, planes }), report }
     }
 
+    /// Memory for so many coefficients: the smallest spare plane that is large enough. Else new memory, zero from the beginning.
+    fn take_spare(&mut self, len: usize) -> Vec<i16> {
+        let large_enough = self.spare.iter().enumerate().filter(|(_, data)| data.capacity() >= len);
+        match large_enough.min_by_key(|(_, data)| data.capacity()) {
+            Some((idx, _)) => self.spare.swap_remove(idx),
+            None => vec![0; len],
+        }
+    }
+
     /// A component's plane; its contents are zero if asked for, else whatever was there.
     fn plane(&mut self, component: &Component, is_zeroed: bool) -> Plane {
         let len = component.padded_blocks_wide as usize * component.padded_blocks_high as usize * 64;
-        let data = match self.spare.pop() {
-            Some(mut data) if data.capacity() >= len => {
-                if is_zeroed {
-                    data.clear();
-                }
-                data.resize(len, 0);
-                data
-            }
-            _ => vec![0; len],
-        };
+        let mut data = self.take_spare(len);
+        if is_zeroed {
+            data.clear();
+        }
+        data.resize(len, 0);
         Plane {
             blocks_wide: component.blocks_wide,
             blocks_high: component.blocks_high,

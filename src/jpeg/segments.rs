@@ -70,6 +70,27 @@ pub fn classify_pair(second: u8) -> Pair {
 
 /// Cuts the data that begin at `ecs_offset` into pieces (rules 1 to 5).
 pub fn split_entropy_coded(bytes: &[u8], ecs_offset: usize, num_intervals: u32) -> EntropyCoded {
+    walk_entropy_coded(bytes, ecs_offset, num_intervals, |_| {})
+}
+
+/// What [`walk_entropy_coded`] meets on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Bytes of data without FF.
+    Data(&'a [u8]),
+    /// One byte FF of data, however it is written (rule 1).
+    Stuffed,
+    /// The piece ends.
+    PieceEnd,
+}
+
+/// Like [`split_entropy_coded`], and shows the data of the pieces on the way.
+pub fn walk_entropy_coded<'a>(
+    bytes: &'a [u8],
+    ecs_offset: usize,
+    num_intervals: u32,
+    mut visit: impl FnMut(Step<'a>),
+) -> EntropyCoded {
     let max_pieces = (num_intervals as usize).saturating_add(EXTRA_PIECES);
     let mut pieces: Vec<Piece> = Vec::new();
     let mut piece = Piece { marker_at: None, marker_number: 0, bytes: ecs_offset..ecs_offset, is_cut: false };
@@ -78,12 +99,19 @@ pub fn split_entropy_coded(bytes: &[u8], ecs_offset: usize, num_intervals: u32) 
         let pair = next_ff(bytes, from);
         let at = pair.map_or_else(|| end_of_data(bytes, from), |pair| pair.at);
         let meaning = pair.map_or(Pair::End, |pair| classify_pair(pair.code));
-        if !piece.is_cut && meaning != Pair::Stuffed {
+        let is_wanted = !piece.is_cut && pieces.len() < max_pieces;
+        if is_wanted {
+            visit(Step::Data(&bytes[from..at]));
+        }
+        if is_wanted && meaning == Pair::Stuffed {
+            visit(Step::Stuffed);
+        } else if !piece.is_cut {
             piece.bytes.end = at;
         }
         match (meaning, pair) {
             (Pair::End, _) | (_, None) => {
                 if pieces.len() < max_pieces {
+                    visit(Step::PieceEnd);
                     pieces.push(piece);
                 }
                 return EntropyCoded { pieces, end: at, is_unterminated: pair.is_none() };
@@ -92,6 +120,7 @@ pub fn split_entropy_coded(bytes: &[u8], ecs_offset: usize, num_intervals: u32) 
                 let next = Piece { marker_at: Some(at), marker_number, bytes: pair.end..pair.end, is_cut: false };
                 let done = std::mem::replace(&mut piece, next);
                 if pieces.len() < max_pieces {
+                    visit(Step::PieceEnd);
                     pieces.push(done);
                 }
             }

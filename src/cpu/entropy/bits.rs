@@ -59,6 +59,16 @@ impl<'a> BitReader<'a> {
         bits
     }
 
+    /// Consumes `total_bits`, of which the last `value_bits` (0 to 15) are a value, and gives that (RECEIVE and EXTEND, T.81 F.2.2.1).
+    #[inline(always)]
+    pub fn take_value(&mut self, total_bits: u32, value_bits: u32) -> i32 {
+        let window = self.window << (total_bits - value_bits);
+        let bits = (window >> 1 >> (63 - value_bits)) as i32;
+        let is_negative = !(window as i64 >> 63) as i32; // the first bit is 0: all ones
+        self.consume(total_bits);
+        bits + (is_negative & (1 - (1 << value_bits)))
+    }
+
     /// Bits from the beginning of the data up to the next bit.
     #[inline(always)]
     pub fn position_bits(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::bits::PADDING_BYTES;
 use crate::jpeg::marker::next_ff;
-use crate::jpeg::{EntropyCoded, Piece, split_entropy_coded};
+use crate::jpeg::{EntropyCoded, Piece, Step, walk_entropy_coded};
 
 /// The destuffed pieces of one scan, in memory that is used again for the next one.
 #[derive(Default)]
@@ -18,15 +18,17 @@ pub struct Destuffed {
 impl Destuffed {
     /// Cuts and destuffs the data of a scan.
     pub fn read(&mut self, bytes: &[u8], ecs_offset: usize, num_intervals: u32) -> EntropyCoded {
-        let coded = split_entropy_coded(bytes, ecs_offset, num_intervals);
         self.data.clear();
-        self.data.reserve(coded.end - ecs_offset + PADDING_BYTES);
         self.ranges.clear();
-        for piece in &coded.pieces {
-            let start = self.data.len();
-            append_destuffed(&mut self.data, bytes, piece);
-            self.ranges.push(start..self.data.len());
-        }
+        let mut start = 0;
+        let coded = walk_entropy_coded(bytes, ecs_offset, num_intervals, |step| match step {
+            Step::Data(data) => self.data.extend_from_slice(data),
+            Step::Stuffed => self.data.push(0xFF),
+            Step::PieceEnd => {
+                self.ranges.push(start..self.data.len());
+                start = self.data.len();
+            }
+        });
         self.data.resize(self.data.len() + PADDING_BYTES, 0);
         coded
     }
@@ -46,17 +48,6 @@ impl Destuffed {
         }
         (file_offset + left).min(piece.bytes.end)
     }
-}
-
-fn append_destuffed(data: &mut Vec<u8>, bytes: &[u8], piece: &Piece) {
-    let piece_bytes = &bytes[..piece.bytes.end];
-    let mut from = piece.bytes.start;
-    while let Some(pair) = next_ff(piece_bytes, from) {
-        data.extend_from_slice(&piece_bytes[from..pair.at]);
-        data.push(0xFF);
-        from = pair.end;
-    }
-    data.extend_from_slice(&piece_bytes[from..]);
 }
 
 #[cfg(test)]

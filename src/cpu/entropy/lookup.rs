@@ -1,43 +1,43 @@
-//! Huffman tables made ready for decoding: one look at the next [`LOOKUP_BITS`] bits gives the symbol, and its value if code and value
-//! fit together; longer codes take the canonical way (T.81 F.2.2.3, Figure F.16).
+//! Huffman tables made ready for decoding: one look at the next [`LOOKUP_BITS`] bits gives a symbol, or two coefficients at once; longer
+//! codes take the canonical way (T.81 F.2.2.3, Figure F.16).
 
 use std::sync::{Arc, OnceLock};
 
 use super::bits::{BitReader, extend};
-use crate::jpeg::HuffmanTable;
+use crate::jpeg::{HuffmanCode, HuffmanTable};
 
-/// Bits that one look sees. Nearly all codes, and codes with their values, are shorter (see `decode_long`).
+/// Bits that one look sees. More would find more pairs, but take longer to fill in and leave less of the fast cache.
 pub const LOOKUP_BITS: u32 = 11;
+
+/// Patterns of [`LOOKUP_BITS`].
+const NUM_PATTERNS: usize = 1 << LOOKUP_BITS;
 
 /// Bits that a pattern which is no code takes: libjpeg gives up on the seventeenth.
 pub const BAD_CODE_BITS: u32 = 17;
 
-/// What one look gives, packed so that the hot loop needs few operations:
-/// bits 0-3 how many bits to consume, 4-7 how many of them are the code, 8-15 the symbol, 16-31 the value (EXTENDed).
-///
-/// A value of zero marks what is not yet complete: a symbol without a value (EOB, ZRL, DIFF of zero), a symbol whose value does not
-/// fit (only the code is to be consumed), or, with zero bits to consume, a longer code.
+/// A symbol (RRRRSSSS, or the category of DIFF) and the bits that it takes with its value: 8 bits each. Zero bits: the code is
+/// longer than what was looked at, or there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry(u32);
+pub struct Entry(u16);
 
 impl Entry {
     const LONG: Entry = Entry(0);
 
-    fn new(code_bits: u32, symbol: u8, value: Option<i32>) -> Self {
-        let consumed_bits = code_bits + if value.is_some() { u32::from(symbol & 15) } else { 0 };
-        Self(consumed_bits | code_bits << 4 | u32::from(symbol) << 8 | (value.unwrap_or(0) as u32) << 16)
+    fn new(code: HuffmanCode) -> Self {
+        let value_bits = code.value & 15;
+        Self(u16::from(code.length_bits + value_bits) | u16::from(code.value) << 8)
     }
 
-    /// How many bits to consume.
+    /// Whether the code is longer than what was looked at, or none.
     #[inline(always)]
-    pub fn consumed_bits(self) -> u32 {
-        self.0 & 15
+    pub fn is_long(self) -> bool {
+        self == Self::LONG
     }
 
-    /// How many of them are the code.
+    /// Bits of the code and of the SSSS bits after it.
     #[inline(always)]
-    pub fn code_bits(self) -> u32 {
-        self.0 >> 4 & 15
+    pub fn total_bits(self) -> u32 {
+        u32::from(self.0 & 0xFF)
     }
 
     /// RRRRSSSS, or the category of DIFF.
@@ -46,79 +46,54 @@ impl Entry {
         (self.0 >> 8) as u8
     }
 
-    /// RRRR: the zeros before the coefficient.
+    /// Bits of the code.
     #[inline(always)]
-    pub fn run(self) -> usize {
-        (self.0 >> 12 & 15) as usize
-    }
-
-    /// The value, or zero.
-    #[inline(always)]
-    pub fn value(self) -> i16 {
-        (self.0 >> 16) as i16
-    }
-
-    /// If this is all of an AC symbol of a sequential scan: its bits, the zeros before its coefficient, and how far it moves k.
-    fn whole_symbol(self) -> Option<(u32, usize, u64)> {
-        match (self, self.symbol() & 15, self.run()) {
-            (Self::LONG, ..) => None,
-            (_, 0, 15) => Some((self.code_bits(), 0, 16)),
-            (_, 0, _) => Some((self.code_bits(), 0, Pair::END_OF_BLOCK)),
-            _ if self.value() == 0 => None,
-            (_, _, run) => Some((self.consumed_bits(), run, run as u64 + 1)),
-        }
+    pub fn code_bits(self) -> u32 {
+        self.total_bits() - u32::from(self.symbol() & 15)
     }
 }
 
-/// What one look gives of a sequential scan's AC codes: up to two coefficients, or one and EOB, of codes and values that fit together
-/// in [`LOOKUP_BITS`]. Both coefficients are always written: where there is only one, it is written twice, and where there is none (EOB,
-/// ZRL), a zero is written to a place that is zero.
+/// What one look gives of a sequential scan's AC codes: one or two coefficients, EOB or ZRL or both, as far as codes and values fit in
+/// [`LOOKUP_BITS`] together. Two coefficients are written in any case: the same one twice if there is only one, for ZRL the last of its
+/// zeros, and for EOB a zero in the next place, which is zero.
 ///
 /// Bits 0-7: how many bits to consume; 8-15 and 16-23: zeros to pass from k to the first and to the second coefficient; 24-31: how far k
-/// moves in all; 32-47 and 48-63: the values. Zero: none of this fits.
+/// moves in all; 32-47 and 48-63: the values. Where not even one symbol fits, the first coefficient lies beyond the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair(u64);
 
+/// A [`Pair`] for each pattern of [`LOOKUP_BITS`].
+pub type PairTable = [Pair; NUM_PATTERNS];
+
 impl Pair {
-    const NONE: Pair = Pair(0);
+    const NONE: Pair = Pair(64 << 8);
 
     /// How far EOB moves k: out of any block.
     const END_OF_BLOCK: u64 = 64;
 
-    fn new(consumed_bits: u32, first: (usize, i16), second: (usize, i16), advance: u64) -> Self {
-        let value = |value: i16| u64::from(value as u16);
+    /// One symbol and its value.
+    fn one(total_bits: u32, symbol: u8, value: i32) -> Self {
+        let (zeros, advance) = match (symbol >> 4, symbol & 15) {
+            (15, 0) => (15, 16),
+            (_, 0) => (0, Self::END_OF_BLOCK),
+            (run, _) => (u64::from(run), u64::from(run) + 1),
+        };
+        let value = u64::from(value as u16);
+        Self(u64::from(total_bits) | zeros << 8 | zeros << 16 | advance << 24 | value << 32 | value << 48)
+    }
+
+    /// Two symbols, one after the other.
+    fn two(first: Pair, second: Pair) -> Self {
+        const OF_FIRST: u64 = 0x0000_FFFF_0000_FF00;
+        const OF_SECOND: u64 = 0xFFFF_0000_FFFF_00FF;
+        let advance = first.advance() as u64;
         Self(
-            u64::from(consumed_bits)
-                | (first.0 as u64) << 8
-                | (second.0 as u64) << 16
-                | advance << 24
-                | value(first.1) << 32
-                | value(second.1) << 48,
+            (first.0 & OF_FIRST)
+                + (second.0 & OF_SECOND)
+                + u64::from(first.consumed_bits())
+                + (advance << 16)
+                + (advance << 24),
         )
-    }
-
-    /// From the entries of one pattern and of what follows the first symbol in it, of which `left_bits` are known.
-    fn of(first: Entry, second: Entry, left_bits: u32) -> Self {
-        let Some((first_bits, first_run, first_advance)) = first.whole_symbol() else { return Self::NONE };
-        let one = (first_run, first.value());
-        match second.whole_symbol() {
-            Some((second_bits, second_run, second_advance))
-                if second_bits <= left_bits && first_advance < Self::END_OF_BLOCK =>
-            {
-                let two = match second.value() {
-                    0 => one,
-                    value => (first_advance as usize + second_run, value),
-                };
-                Self::new(first_bits + second_bits, one, two, first_advance + second_advance)
-            }
-            _ => Self::new(first_bits, one, one, first_advance),
-        }
-    }
-
-    /// Whether nothing fits.
-    #[inline(always)]
-    pub fn is_none(self) -> bool {
-        self.0 == 0
     }
 
     /// How many bits to consume.
@@ -127,16 +102,16 @@ impl Pair {
         u32::from(self.0 as u8)
     }
 
-    /// Where the first coefficient lies after k, and its value.
+    /// The place of the first coefficient if the next one is ZZ(k), and its value.
     #[inline(always)]
-    pub fn first(self) -> (usize, i16) {
-        (usize::from((self.0 >> 8) as u8), (self.0 >> 32) as i16)
+    pub fn first(self, k: usize) -> (usize, i16) {
+        (k + usize::from((self.0 >> 8) as u8), (self.0 >> 32) as i16)
     }
 
-    /// Where the second coefficient lies after k, and its value.
+    /// The place of the second coefficient, and its value.
     #[inline(always)]
-    pub fn second(self) -> (usize, i16) {
-        (usize::from((self.0 >> 16) as u8), (self.0 >> 48) as i16)
+    pub fn second(self, k: usize) -> (usize, i16) {
+        (k + usize::from((self.0 >> 16) as u8), (self.0 >> 48) as i16)
     }
 
     /// How far k moves.
@@ -146,22 +121,14 @@ impl Pair {
     }
 }
 
-/// A symbol, and whether it was made up because no code matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol {
-    /// RRRRSSSS, or the category of DIFF; 0 where no code matches.
-    pub value: u8,
-    /// No code of the table matches.
-    pub is_bad: bool,
-}
-
 /// A Huffman table made ready for decoding.
 pub struct Lookup {
     /// What it was made of.
     table: Arc<HuffmanTable>,
-    entries: Box<[Entry; 1 << LOOKUP_BITS]>,
+    codes: Vec<HuffmanCode>,
+    entries: Box<[Entry; NUM_PATTERNS]>,
     /// Made when first asked for.
-    pairs: OnceLock<Box<[Pair; 1 << LOOKUP_BITS]>>,
+    pairs: OnceLock<Arc<PairTable>>,
     /// Per code length: one more than the largest code, left-justified in 16 bits; 0 where there is none.
     code_end: [u32; 17],
     /// Per code length: index of a code's value, less the code.
@@ -172,19 +139,18 @@ impl Lookup {
     /// `None` if the codes are no prefix code ([`HuffmanTable::codes`]).
     pub fn new(table: &Arc<HuffmanTable>) -> Option<Self> {
         let codes = table.codes()?;
-        let mut entries = Box::new([Entry::LONG; 1 << LOOKUP_BITS]);
+        let mut entries = Box::new([Entry::LONG; NUM_PATTERNS]);
         let mut code_end = [0; 17];
         let mut value_offset = [0; 17];
-        for (value_idx, code) in codes.iter().enumerate() {
-            let code_bits = u32::from(code.length_bits);
-            code_end[code_bits as usize] = (u32::from(code.code) + 1) << (16 - code_bits);
-            value_offset[code_bits as usize] = value_idx as i32 - i32::from(code.code);
-            let Some(free_bits) = LOOKUP_BITS.checked_sub(code_bits) else { continue };
-            let first = usize::from(code.code) << free_bits;
-            let patterns = &mut entries[first..first + (1 << free_bits)];
-            fill_in(patterns, code_bits, code.value, free_bits);
+        for (value_idx, &code) in codes.iter().enumerate() {
+            let code_bits = usize::from(code.length_bits);
+            code_end[code_bits] = (u32::from(code.code) + 1) << (16 - code_bits);
+            value_offset[code_bits] = value_idx as i32 - i32::from(code.code);
+            if let Some(patterns) = patterns_of(code) {
+                entries[patterns].fill(Entry::new(code));
+            }
         }
-        Some(Self { table: Arc::clone(table), entries, pairs: OnceLock::new(), code_end, value_offset })
+        Some(Self { table: Arc::clone(table), codes, entries, pairs: OnceLock::new(), code_end, value_offset })
     }
 
     /// Whether it was made of this table.
@@ -194,7 +160,7 @@ impl Lookup {
 
     /// Whether all symbols are categories of DIFF that libjpeg accepts: at most 15.
     pub fn is_valid_for_dc(&self) -> bool {
-        self.table.used_values().iter().all(|&category| category <= 15)
+        self.codes.iter().all(|code| code.value <= 15)
     }
 
     /// Looks at the next bits; the reader must have been refilled.
@@ -203,58 +169,54 @@ impl Lookup {
         self.entries[reader.peek(LOOKUP_BITS) as usize]
     }
 
-    /// The table of a sequential scan's AC codes, by the next [`LOOKUP_BITS`] bits.
-    pub fn pairs(&self) -> &[Pair; 1 << LOOKUP_BITS] {
-        self.pairs.get_or_init(|| {
-            let mut pairs = Box::new([Pair::NONE; 1 << LOOKUP_BITS]);
-            for (pattern, pair) in pairs.iter_mut().enumerate() {
-                let first = self.entries[pattern];
-                let first_bits = first.consumed_bits();
-                let second = self.entries[pattern << first_bits & ((1 << LOOKUP_BITS) - 1)];
-                *pair = Pair::of(first, second, LOOKUP_BITS - first_bits);
-            }
-            pairs
-        })
+    /// The table of a sequential scan's AC codes.
+    pub fn pairs(&self) -> &Arc<PairTable> {
+        self.pairs.get_or_init(|| Arc::new(pair_table(&self.codes)))
     }
 
-    /// DECODE (T.81 F.2.2.3): consumes one code, nothing of its value; the reader must hold 17 bits.
-    #[inline(always)]
-    pub fn decode(&self, reader: &mut BitReader) -> Symbol {
-        let entry = self.look(reader);
-        if entry == Entry::LONG {
-            let (symbol, code_bits) = self.decode_long(reader.peek(16) as u32);
-            reader.consume(code_bits);
-            return symbol;
-        }
-        reader.consume(entry.code_bits());
-        Symbol { value: entry.symbol(), is_bad: false }
-    }
-
-    /// The symbol at the beginning of 16 bits, if its code is longer than [`LOOKUP_BITS`] or there is none, and the bits that it takes.
+    /// A code longer than [`LOOKUP_BITS`] at the beginning of 16 bits: its length and its symbol. `None`: no code matches.
     #[cold]
-    fn decode_long(&self, pattern: u32) -> (Symbol, u32) {
-        for length_bits in LOOKUP_BITS + 1..=16 {
-            if pattern < self.code_end[length_bits as usize] {
-                let code = (pattern >> (16 - length_bits)) as i32;
-                let value_idx = code + self.value_offset[length_bits as usize];
-                return (Symbol { value: self.table.values[value_idx as usize & 255], is_bad: false }, length_bits);
-            }
-        }
-        (Symbol { value: 0, is_bad: true }, BAD_CODE_BITS)
+    pub fn find_long(&self, pattern: u32) -> Option<(u32, u8)> {
+        let length_bits = (LOOKUP_BITS + 1..=16).find(|&length_bits| pattern < self.code_end[length_bits as usize])?;
+        let code = (pattern >> (16 - length_bits)) as i32;
+        let value_idx = code + self.value_offset[length_bits as usize];
+        Some((length_bits, self.table.values[value_idx as usize & 255]))
     }
 }
 
-/// Sets the entries of all patterns that begin with one code; `free_bits` follow it.
-fn fill_in(patterns: &mut [Entry], code_bits: u32, symbol: u8, free_bits: u32) {
-    let value_bits = u32::from(symbol & 15);
-    match free_bits.checked_sub(value_bits) {
-        Some(rest_bits) if value_bits > 0 => {
-            for (bits, same_value) in (0u64..).zip(patterns.chunks_exact_mut(1 << rest_bits)) {
-                same_value.fill(Entry::new(code_bits, symbol, Some(extend(bits, value_bits))));
-            }
+/// The patterns that begin with a code, if it is short enough.
+fn patterns_of(code: HuffmanCode) -> Option<std::ops::Range<usize>> {
+    let free_bits = LOOKUP_BITS.checked_sub(u32::from(code.length_bits))?;
+    let first = usize::from(code.code) << free_bits;
+    Some(first..first + (1 << free_bits))
+}
+
+fn pair_table(codes: &[HuffmanCode]) -> PairTable {
+    let singles = single_table(codes);
+    std::array::from_fn(|pattern| {
+        let first = singles[pattern];
+        let first_bits = first.consumed_bits();
+        let second = singles[pattern << first_bits & (NUM_PATTERNS - 1)];
+        let fits = second != Pair::NONE && first_bits + second.consumed_bits() <= LOOKUP_BITS;
+        let goes_on = first != Pair::NONE && first.advance() < Pair::END_OF_BLOCK as usize;
+        if fits && goes_on { Pair::two(first, second) } else { first }
+    })
+}
+
+fn single_table(codes: &[HuffmanCode]) -> PairTable {
+    let mut singles = [Pair::NONE; NUM_PATTERNS];
+    for &code in codes {
+        let value_bits = u32::from(code.value & 15);
+        let total_bits = u32::from(code.length_bits) + value_bits;
+        let (Some(rest_bits), Some(patterns)) = (LOOKUP_BITS.checked_sub(total_bits), patterns_of(code)) else {
+            continue;
+        };
+        for (bits, same_value) in (0..).zip(singles[patterns].chunks_exact_mut(1 << rest_bits)) {
+            let value = if value_bits == 0 { 0 } else { extend(bits, value_bits) };
+            same_value.fill(Pair::one(total_bits, code.value, value));
         }
-        _ => patterns.fill(Entry::new(code_bits, symbol, None)),
     }
+    singles
 }
 
 /// The tables of the last images, for most encoders use the same ones again and again.
@@ -285,10 +247,14 @@ mod tests {
     use super::*;
     use crate::jpeg::tables;
 
+    fn ac_luma() -> Arc<HuffmanTable> {
+        Arc::new(HuffmanTable::new(tables::TYPICAL_AC_LUMA_BITS, &tables::TYPICAL_AC_LUMA_VALUES))
+    }
+
     /// All codes of the table, each followed by ones.
     #[test]
     fn every_code_gives_its_symbol() {
-        let table = Arc::new(HuffmanTable::new(tables::TYPICAL_AC_LUMA_BITS, &tables::TYPICAL_AC_LUMA_VALUES));
+        let table = ac_luma();
         let lookup = Lookup::new(&table).unwrap();
         for code in table.codes().unwrap() {
             let length_bits = u32::from(code.length_bits);
@@ -296,33 +262,61 @@ mod tests {
             let data = pattern.to_be_bytes();
             let mut reader = BitReader::new(&data, 0);
             reader.refill();
-            assert_eq!(lookup.decode(&mut reader), Symbol { value: code.value, is_bad: false });
-            assert_eq!(reader.position_bits(), u64::from(length_bits));
-            let entry = {
-                let mut again = BitReader::new(&data, 0);
-                again.refill();
-                lookup.look(&again)
-            };
-            let value_bits = u32::from(code.value & 15);
-            if value_bits > 0 && length_bits + value_bits <= LOOKUP_BITS {
-                assert_eq!(i32::from(entry.value()), (1 << value_bits) - 1);
-                assert_eq!(entry.consumed_bits(), length_bits + value_bits);
-                assert_eq!(entry.run(), usize::from(code.value >> 4));
+            let entry = lookup.look(&reader);
+            if length_bits <= LOOKUP_BITS {
+                assert_eq!((entry.code_bits(), entry.symbol()), (length_bits, code.value));
+                assert_eq!(entry.total_bits(), length_bits + u32::from(code.value & 15));
             } else {
-                assert_eq!(entry.value(), 0);
+                assert!(entry.is_long());
+                assert_eq!(lookup.find_long((pattern >> 48) as u32), Some((length_bits, code.value)));
             }
         }
     }
 
     #[test]
-    fn no_code_takes_seventeen_bits() {
-        let table = Arc::new(HuffmanTable::new(tables::TYPICAL_DC_LUMA_BITS, &tables::TYPICAL_DC_VALUES));
-        for table in [table, Arc::new(HuffmanTable::new([0; 16], &[]))] {
-            let mut reader = BitReader::new(&[0xFF; 8], 0);
-            reader.refill();
-            let symbol = Lookup::new(&table).unwrap().decode(&mut reader);
-            assert_eq!((symbol, reader.position_bits()), (Symbol { value: 0, is_bad: true }, 17));
+    fn what_is_no_code_is_not_found() {
+        for table in [ac_luma(), Arc::new(HuffmanTable::new([0; 16], &[]))] {
+            assert_eq!(Lookup::new(&table).unwrap().find_long(0xFFFF), None);
         }
+    }
+
+    /// A pair is what two single looks give.
+    #[test]
+    fn pairs_agree_with_single_symbols() {
+        let lookup = Lookup::new(&ac_luma()).unwrap();
+        let single = |pattern: usize| {
+            let entry = lookup.entries[pattern];
+            let (bits, category) = (entry.total_bits(), u32::from(entry.symbol() & 15));
+            (!entry.is_long() && bits <= LOOKUP_BITS).then(|| {
+                let value = (pattern >> (LOOKUP_BITS - bits)) as u64 & ((1 << category) - 1);
+                (bits, entry.symbol(), if category == 0 { 0 } else { extend(value, category) as i16 })
+            })
+        };
+        let step = |symbol: u8| match (symbol >> 4, symbol & 15) {
+            (15, 0) => (15, 16),
+            (_, 0) => (0, 64),
+            (run, _) => (usize::from(run), usize::from(run) + 1),
+        };
+        let mut num_pairs = 0;
+        for (pattern, pair) in lookup.pairs().iter().enumerate() {
+            let Some((bits, symbol, value)) = single(pattern) else {
+                assert!(pair.first(1).0 > 63);
+                continue;
+            };
+            let (zeros, advance) = step(symbol);
+            assert_eq!(pair.first(1), (1 + zeros, value));
+            let next = single(pattern << bits & (NUM_PATTERNS - 1))
+                .filter(|next| bits + next.0 <= LOOKUP_BITS && advance < 64);
+            let Some((next_bits, next_symbol, next_value)) = next else {
+                assert_eq!((pair.second(1), pair.consumed_bits(), pair.advance()), (pair.first(1), bits, advance));
+                continue;
+            };
+            let (next_zeros, next_advance) = step(next_symbol);
+            assert_eq!(pair.second(1), (1 + advance + next_zeros, next_value));
+            assert_eq!((pair.consumed_bits(), pair.advance()), (bits + next_bits, advance + next_advance));
+            num_pairs += 1;
+        }
+        assert!(num_pairs > NUM_PATTERNS / 2);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
-use super::bits::{BitReader, extend};
+use super::bits::BitReader;
 use super::layout::ScanLayout;
-use super::lookup::Lookup;
+use super::lookup::{BAD_CODE_BITS, Lookup};
 use super::sequential::NATURAL_OR_LAST;
 use crate::CorruptKind;
 use crate::jpeg::{Plane, Scan};
@@ -94,16 +94,33 @@ impl Interval<'_> {
 
     fn decode_diff(&mut self, table: &Lookup) -> Result<i32, BadCode> {
         self.reader.refill();
-        match u32::from(self.decode_symbol(table)?) {
-            0 => Ok(0),
-            category => Ok(extend(self.reader.take(category), category)),
-        }
+        let category = self.decode_symbol(table)?;
+        Ok(self.take_value(category))
     }
 
+    /// DECODE (T.81 F.2.2.3): consumes a code, but not the value after it.
     fn decode_symbol(&mut self, table: &Lookup) -> Result<u8, BadCode> {
-        let at_bits = self.reader.position_bits();
-        let symbol = table.decode(&mut self.reader);
-        if symbol.is_bad { Err(BadCode(at_bits)) } else { Ok(symbol.value) }
+        let entry = table.look(&self.reader);
+        let (code_bits, symbol) = if entry.is_long() {
+            let at_bits = self.reader.position_bits();
+            match table.find_long(self.reader.peek(16) as u32) {
+                Some(long) => long,
+                None => {
+                    self.reader.consume(BAD_CODE_BITS);
+                    return Err(BadCode(at_bits));
+                }
+            }
+        } else {
+            (entry.code_bits(), entry.symbol())
+        };
+        self.reader.consume(code_bits);
+        Ok(symbol)
+    }
+
+    /// The value of the category in a symbol's low four bits (RECEIVE and EXTEND).
+    fn take_value(&mut self, symbol: u8) -> i32 {
+        let value_bits = u32::from(symbol & 15);
+        self.reader.take_value(value_bits, value_bits)
     }
 
     /// Refinement of DC (G.1.2.1): one bit per block.
@@ -150,20 +167,11 @@ impl Interval<'_> {
         let mut k = self.ss;
         while k <= self.se {
             self.reader.refill();
-            let entry = table.look(&self.reader);
-            if entry.value() != 0 {
-                self.reader.consume(entry.consumed_bits());
-                k += entry.run();
-                block[usize::from(NATURAL_OR_LAST[k])] = entry.value() << self.al;
-                k += 1;
-                continue;
-            }
             let symbol = self.decode_symbol(table)?;
-            let (run, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            if category != 0 {
+            let run = usize::from(symbol >> 4);
+            if symbol & 15 != 0 {
                 k += run;
-                let value = extend(self.reader.take(category), category);
-                block[usize::from(NATURAL_OR_LAST[k])] = (value << self.al) as i16;
+                block[usize::from(NATURAL_OR_LAST[k])] = (self.take_value(symbol) << self.al) as i16;
                 k += 1;
             } else if run == 15 {
                 k += 16;

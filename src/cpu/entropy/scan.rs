@@ -146,7 +146,7 @@ impl ScanDecoder {
             }
             (EntropyCoding::Huffman, _) => {
                 let both = dc_tables.zip(ac_tables);
-                let both = both.map(|(dc, ac)| Ok(ComponentTables { dc: ready(dc, true)?, ac: ready(ac, false)? }));
+                let both = both.map(|(dc, ac)| Ok(ComponentTables::new(ready(dc, true)?, ready(ac, false)?)));
                 Ok(Coding::Sequential(both.collect::<Result<Vec<_>, ImageError>>()?))
             }
         }

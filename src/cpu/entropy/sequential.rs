@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
-use super::bits::{BitReader, REFILLED_BITS, extend};
+use super::bits::{BitReader, REFILLED_BITS};
 use super::layout::ScanLayout;
-use super::lookup::{BAD_CODE_BITS, LOOKUP_BITS, Lookup};
+use super::lookup::{BAD_CODE_BITS, LOOKUP_BITS, Lookup, PairTable};
 use crate::CorruptKind;
 use crate::jpeg::{NATURAL_FROM_ZIGZAG, Plane};
 
@@ -24,10 +24,17 @@ pub(super) static NATURAL_OR_LAST: [u8; 128] = {
 /// The tables of one component of a scan.
 #[derive(Clone)]
 pub struct ComponentTables {
-    /// For DIFF.
-    pub dc: Arc<Lookup>,
-    /// For AC coefficients.
-    pub ac: Arc<Lookup>,
+    dc: Arc<Lookup>,
+    ac: Arc<Lookup>,
+    ac_pairs: Arc<PairTable>,
+}
+
+impl ComponentTables {
+    /// For DIFF and for AC coefficients.
+    pub fn new(dc: Arc<Lookup>, ac: Arc<Lookup>) -> Self {
+        let ac_pairs = Arc::clone(ac.pairs());
+        Self { dc, ac, ac_pairs }
+    }
 }
 
 /// Decodes the MCUs of one restart interval from one piece of destuffed data. Blocks that are not received are zero, those of
@@ -40,28 +47,22 @@ pub fn decode_interval(
     data: &[u8],
     piece: Range<usize>,
 ) -> IntervalOutcome {
-    let mut reader = BitReader::new(data, piece.start);
-    let mut outcome = IntervalOutcome { end_bits: 0, bad: None, truncated_mcu: None };
     let end_bits = piece.end as u64 * 8;
+    let mut bad_codes = BadCodes { mcu_idx: mcus.start, end_bits, first: None };
+    let mut decoder = BlockDecoder { reader: BitReader::new(data, piece.start), bad_codes: &mut bad_codes };
     let mut predictions = [0i32; 4];
     let (mut mcu_x, mut mcu_y) = layout.position(mcus.start);
     for mcu_idx in mcus {
+        decoder.bad_codes.mcu_idx = mcu_idx;
         for (block_idx, place) in layout.blocks.iter().enumerate() {
             let offset = place.offset(mcu_x, mcu_y);
             let plane = &mut planes[place.plane_idx].data;
             let Some(block) = plane.get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<64>()) else { break };
-            let component_tables = &tables[place.scan_component_idx];
-            let bad_at = decode_block(&mut reader, component_tables, &mut predictions[place.scan_component_idx], block);
-            if let (Some(at_bits), None) = (bad_at, outcome.bad)
-                && at_bits + u64::from(BAD_CODE_BITS) <= end_bits
-            {
-                outcome.bad = Some((mcu_idx, CorruptKind::BadCode, at_bits));
-            }
-            if reader.position_bits() > end_bits {
+            let prediction = &mut predictions[place.scan_component_idx & 3];
+            decoder.decode(&tables[place.scan_component_idx], prediction, block);
+            if decoder.reader.position_bits() > end_bits {
                 zero_blocks_from(block_idx, layout, planes, mcu_x, mcu_y);
-                outcome.truncated_mcu = Some(mcu_idx);
-                outcome.end_bits = end_bits;
-                return outcome;
+                return IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: Some(mcu_idx) };
             }
         }
         mcu_x += 1;
@@ -69,8 +70,8 @@ pub fn decode_interval(
             (mcu_x, mcu_y) = (0, mcu_y + 1);
         }
     }
-    outcome.end_bits = reader.position_bits();
-    outcome
+    let end_bits = decoder.reader.position_bits();
+    IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: None }
 }
 
 #[cold]
@@ -81,117 +82,106 @@ fn zero_blocks_from(block_idx: usize, layout: &ScanLayout, planes: &mut [Plane],
     }
 }
 
-/// One block (T.81 F.2.2.1, F.2.2.2). Gives the offset in bits of the first pattern that is no code.
-#[inline(always)]
-fn decode_block(
-    reader: &mut BitReader,
-    tables: &ComponentTables,
-    prediction: &mut i32,
-    block: &mut [i16; 64],
-) -> Option<u64> {
-    let mut bad_at = None;
-    block.fill(0);
-    reader.refill();
-    *prediction = prediction.wrapping_add(decode_diff(reader, &tables.dc, &mut bad_at));
-    block[0] = *prediction as i16;
-    let k = decode_most_coefficients(reader, &tables.ac, block, &mut bad_at);
-    decode_last_coefficients(reader, &tables.ac, block, k, &mut bad_at);
-    bad_at
+/// The patterns met that are no codes.
+struct BadCodes {
+    /// The MCU that is being decoded.
+    mcu_idx: u32,
+    /// The end of the piece.
+    end_bits: u64,
+    /// The first one that lies within the piece, as in [`IntervalOutcome::bad`].
+    first: Option<(u32, CorruptKind, u64)>,
 }
 
-/// Two coefficients at a look, as long as the first of them cannot be the block's last one. Gives the next k.
-#[inline(always)]
-fn decode_most_coefficients(
-    reader: &mut BitReader,
-    table: &Lookup,
-    block: &mut [i16; 64],
-    bad_at: &mut Option<u64>,
-) -> usize {
-    const LOOKS_PER_REFILL: u32 = REFILLED_BITS / LOOKUP_BITS;
-    const END: usize = 48; // a run of 15 from 47 leads to 62
-    let pairs = table.pairs();
-    let mut k = 1;
-    'refill: loop {
-        reader.refill();
-        for _ in 0..LOOKS_PER_REFILL {
-            let pair = pairs[reader.peek(LOOKUP_BITS) as usize];
-            if pair.is_none() {
-                k = decode_coefficient(reader, table, block, k, bad_at);
-                if k >= END {
-                    return k;
+impl BadCodes {
+    /// The length and the symbol of a long code; a pattern that is no code counts as the symbol 0.
+    #[cold]
+    #[inline(never)]
+    fn find_long(&mut self, table: &Lookup, pattern: u32, at_bits: u64) -> (u32, u8) {
+        table.find_long(pattern).unwrap_or_else(|| {
+            if at_bits + u64::from(BAD_CODE_BITS) <= self.end_bits {
+                self.first.get_or_insert((self.mcu_idx, CorruptKind::BadCode, at_bits));
+            }
+            (BAD_CODE_BITS, 0)
+        })
+    }
+}
+
+struct BlockDecoder<'a> {
+    reader: BitReader<'a>,
+    bad_codes: &'a mut BadCodes,
+}
+
+impl BlockDecoder<'_> {
+    /// One block (T.81 F.2.2.1, F.2.2.2).
+    #[inline(always)]
+    fn decode(&mut self, tables: &ComponentTables, prediction: &mut i32, block: &mut [i16; 64]) {
+        block.fill(0);
+        let (_, diff) = self.decode_symbol_and_value(&tables.dc);
+        *prediction = prediction.wrapping_add(diff);
+        block[0] = *prediction as i16;
+        self.decode_coefficients(tables, block);
+    }
+
+    /// The AC coefficients (T.81 F.2.2.2): two at a look where that is possible.
+    #[inline(always)]
+    fn decode_coefficients(&mut self, tables: &ComponentTables, block: &mut [i16; 64]) {
+        const LOOKS_PER_REFILL: u32 = REFILLED_BITS / LOOKUP_BITS;
+        let mut k = 1;
+        'refill: while k < 64 {
+            self.reader.refill();
+            for _ in 0..LOOKS_PER_REFILL {
+                let pair = tables.ac_pairs[self.reader.peek(LOOKUP_BITS) as usize];
+                let (first_k, first_value) = pair.first(k);
+                let (second_k, second_value) = pair.second(k);
+                // No pair, or the first coefficient is the block's last one, so that the second is none.
+                if first_k > 62 {
+                    k = self.decode_coefficient(&tables.ac, block, k);
+                    continue 'refill;
                 }
-                continue 'refill;
-            }
-            for (run, value) in [pair.first(), pair.second()] {
-                block[usize::from(NATURAL_OR_LAST[(k + run) & 127] & 63)] = value;
-            }
-            reader.consume(pair.consumed_bits());
-            k += pair.advance();
-            if k >= END {
-                return k;
+                *coefficient(block, first_k) = first_value;
+                *coefficient(block, second_k) = second_value;
+                self.reader.consume(pair.consumed_bits());
+                k += pair.advance();
+                if k >= 64 {
+                    return;
+                }
             }
         }
     }
-}
 
-/// The coefficients from k on, one by one.
-#[inline(always)]
-fn decode_last_coefficients(
-    reader: &mut BitReader,
-    table: &Lookup,
-    block: &mut [i16; 64],
-    mut k: usize,
-    bad_at: &mut Option<u64>,
-) {
-    while k < 64 {
-        k = decode_coefficient(reader, table, block, k, bad_at);
+    /// One AC symbol at k (T.81 Figure F.13). Gives the next k, beyond 63 after EOB.
+    #[inline(always)]
+    fn decode_coefficient(&mut self, table: &Lookup, block: &mut [i16; 64], k: usize) -> usize {
+        let (symbol, value) = self.decode_symbol_and_value(table);
+        match (symbol >> 4, symbol & 15) {
+            (15, 0) => k + 16,
+            (_, 0) => 64, // EOB
+            (run, _) => {
+                let k = k + usize::from(run);
+                *coefficient(block, k) = value as i16;
+                k + 1
+            }
+        }
     }
-}
 
-/// One AC symbol at k (T.81 F.2.2.2, Figure F.13). Gives the next k, beyond 63 after EOB.
-#[inline(always)]
-fn decode_coefficient(
-    reader: &mut BitReader,
-    table: &Lookup,
-    block: &mut [i16; 64],
-    k: usize,
-    bad_at: &mut Option<u64>,
-) -> usize {
-    reader.refill();
-    let symbol = decode_symbol(reader, table, bad_at);
-    let (run, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-    if category != 0 {
-        let k = k + run;
-        block[usize::from(NATURAL_OR_LAST[k & 127] & 63)] = extend(reader.take(category), category) as i16;
-        k + 1
-    } else if run == 15 {
-        k + 16
-    } else {
-        64 // EOB
+    /// DECODE, RECEIVE and EXTEND (T.81 F.2.2).
+    #[inline(always)]
+    fn decode_symbol_and_value(&mut self, table: &Lookup) -> (u8, i32) {
+        self.reader.refill();
+        let entry = table.look(&self.reader);
+        let (total_bits, symbol) = if entry.is_long() {
+            let at_bits = self.reader.position_bits();
+            let (code_bits, symbol) = self.bad_codes.find_long(table, self.reader.peek(16) as u32, at_bits);
+            (code_bits + u32::from(symbol & 15), symbol)
+        } else {
+            (entry.total_bits(), entry.symbol())
+        };
+        (symbol, self.reader.take_value(total_bits, u32::from(symbol & 15)))
     }
 }
 
-/// DIFF (T.81 F.2.2.1).
+/// ZZ(k) of a block; beyond it, the last coefficient.
 #[inline(always)]
-fn decode_diff(reader: &mut BitReader, table: &Lookup, bad_at: &mut Option<u64>) -> i32 {
-    let entry = table.look(reader);
-    if entry.value() != 0 {
-        reader.consume(entry.consumed_bits());
-        return i32::from(entry.value());
-    }
-    match u32::from(decode_symbol(reader, table, bad_at)) {
-        0 => 0,
-        category => extend(reader.take(category), category),
-    }
-}
-
-/// DECODE; a pattern that is no code counts as the symbol 0.
-#[inline(always)]
-fn decode_symbol(reader: &mut BitReader, table: &Lookup, bad_at: &mut Option<u64>) -> u8 {
-    let at_bits = reader.position_bits();
-    let symbol = table.decode(reader);
-    if symbol.is_bad && bad_at.is_none() {
-        *bad_at = Some(at_bits);
-    }
-    symbol.value
+fn coefficient(block: &mut [i16; 64], k: usize) -> &mut i16 {
+    &mut block[usize::from(NATURAL_OR_LAST[k & 127] & 63)]
 }
