@@ -708,9 +708,8 @@ fn values_saturate_and_are_counted() {
     let (values, num_saturated) = operator(&image, &transform("resize=none,crop=32"), InputKind::Blocks);
     assert_eq!(num_saturated, 2);
     assert_eq!((values[0][0], values[0][64], values[1][0]), (SATURATION, SATURATION, -SATURATION));
-    let (values, num_saturated) = operator(&image, &transform("resize=none,crop=32"), InputKind::Rgb);
-    assert!(num_saturated > 0);
-    assert!(values[0].iter().all(|value| value.is_finite()));
+    let (values, _) = operator(&image, &transform("resize=none,crop=32"), InputKind::Rgb);
+    assert!(values[0].iter().all(|value| value.abs() < 3.0), "samples are clamped");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use crate::jpeg::{Coefficients, ColorModel, Plane};
-use crate::resample::{Axis, DCT, Grid, InputPlan, Normalization, PlanePlan};
+use crate::resample::{Axis, Basis, DCT, Grid, InputPlan, Normalization, PlanePlan};
 use crate::tensor::Tensor;
 
 /// Largest magnitude of a coefficient that a network is given: what is beyond saturates, and is counted. No sensible file comes near
@@ -36,7 +36,7 @@ pub enum InputMut<'a> {
 }
 
 /// Writes the network's input of one image; every value of `out` is written. Returns how many resized coefficients were beyond
-/// [`SATURATION`].
+/// [`SATURATION`] (none where samples are made, which are clamped to 0 to 255).
 ///
 /// # Panics
 /// If `plan` was made for a larger frame, or `out` is not of the plan's kind and size: a mistake of the caller.
@@ -106,7 +106,7 @@ fn write_rgb<const FMA: bool>(
     let offset: [f32; 3] = std::array::from_fn(|channel| -mean[channel] / std[channel]);
     let blocks_wide = plan.luma.blocks_wide as usize;
     for_each_block::<FMA>(plan, &plan.luma, coefficients, |block_idx, planes| {
-        let samples = rgb_samples::<FMA>(plan.color, planes);
+        let samples = rgb_samples(plan.color, planes);
         let (by, bx) = (block_idx / blocks_wide, block_idx % blocks_wide);
         for y in 0..8 {
             let start = ((by * 8 + y) * blocks_wide + bx) * 24;
@@ -186,7 +186,10 @@ fn for_each_block<const FMA: bool>(
     let mut num_saturated = 0;
     for i in 0..stored_high {
         for (resizer, row) in resizers.iter_mut().zip(&mut rows) {
-            num_saturated += resizer.output_row::<FMA>(i, row);
+            resizer.output_row::<FMA>(i, row);
+            if grid.basis == Basis::Frequencies {
+                num_saturated += row.iter_mut().map(saturate).sum::<u64>();
+            }
         }
         for k in 0..stored_wide {
             for (block, row) in planes.iter_mut().zip(&rows) {
@@ -230,12 +233,12 @@ impl<'a> PlaneResizer<'a> {
         }
     }
 
-    /// Output blocks of row i. Returns how many coefficients saturate.
+    /// Output blocks of row i.
     #[inline(always)]
-    fn output_row<const FMA: bool>(&mut self, i: usize, out: &mut [Block]) -> u64 {
+    fn output_row<const FMA: bool>(&mut self, i: usize, out: &mut [Block]) {
         let Some((plane, quant)) = &self.source else {
             out.fill(Block::ZERO);
-            return 0;
+            return;
         };
         let band = self.vertical.bands[i];
         for (resized, column) in self.columns_resized.iter_mut().zip(self.columns.clone()) {
@@ -256,7 +259,6 @@ impl<'a> PlaneResizer<'a> {
             }
             *resized = Block(flatten(sum));
         }
-        let mut num_saturated = 0;
         for (out, band) in out.iter_mut().zip(&self.horizontal.bands) {
             let mut sum = [[0.0; 8]; 8];
             for (matrix_idx, column) in (band.first_matrix as usize..).zip(band.blocks()) {
@@ -269,9 +271,7 @@ impl<'a> PlaneResizer<'a> {
                 }
             }
             *out = Block(flatten(sum));
-            num_saturated += saturate(out);
         }
-        num_saturated
     }
 }
 
@@ -301,7 +301,7 @@ fn luma_block<const FMA: bool>(color: ColorModel, planes: &[Block]) -> Block {
     match color {
         ColorModel::Rgb => Block::combine3(planes, luma),
         ColorModel::Cmyk { .. } | ColorModel::Ycck { .. } => {
-            forward_dct::<FMA>(&Block::combine3(&rgb_samples::<FMA>(color, planes), luma).map(|y| y - 128.0))
+            forward_dct::<FMA>(&Block::combine3(&rgb_samples(color, planes), luma).map(|y| y - 128.0))
         }
         ColorModel::Gray | ColorModel::YCbCr | ColorModel::Unknown => planes[0],
     }
@@ -314,7 +314,7 @@ fn chroma_blocks<const FMA: bool>(color: ColorModel, planes: &[Block]) -> [Block
     match color {
         ColorModel::Rgb => chroma(planes),
         ColorModel::Cmyk { .. } | ColorModel::Ycck { .. } => {
-            chroma(&rgb_samples::<FMA>(color, planes)).map(|block| forward_dct::<FMA>(&block))
+            chroma(&rgb_samples(color, planes)).map(|block| forward_dct::<FMA>(&block))
         }
         ColorModel::Gray | ColorModel::YCbCr | ColorModel::Unknown => [planes[0], planes[1]],
     }
@@ -335,25 +335,24 @@ fn red_difference(r: f32, g: f32, b: f32) -> f32 {
     (r - luma(r, g, b)) / 1.402
 }
 
-/// Red, green and blue samples, 0 to 255, of one block.
+/// Red, green and blue, 0 to 255, from the level-shifted samples of one block.
 ///
 /// Four components are converted sample by sample after the resize, as the libraries show them: CMYK in Adobe's convention (255 = no
 /// ink) is `R = C K / 255`; YCCK is YCbCr of `255 - C`, `255 - M`, `255 - Y`; in the other convention all four are complemented first.
 #[inline(always)]
-fn rgb_samples<const FMA: bool>(color: ColorModel, planes: &[Block]) -> [Block; 3] {
-    let samples = |plane: &Block| inverse_dct::<FMA>(plane).map(|sample| sample + 128.0);
-    let clamped = |plane: &Block| samples(plane).map(clamp);
+fn rgb_samples(color: ColorModel, planes: &[Block]) -> [Block; 3] {
+    let unshifted = |plane: &Block| plane.map(|sample| clamp(sample + 128.0));
     match color {
-        ColorModel::Gray | ColorModel::Unknown => [clamped(&planes[0]); 3],
-        ColorModel::Rgb => [clamped(&planes[0]), clamped(&planes[1]), clamped(&planes[2])],
-        ColorModel::YCbCr => rgb_from_ycbcr::<FMA>(planes),
+        ColorModel::Gray | ColorModel::Unknown => [unshifted(&planes[0]); 3],
+        ColorModel::Rgb => [unshifted(&planes[0]), unshifted(&planes[1]), unshifted(&planes[2])],
+        ColorModel::YCbCr => rgb_from_ycbcr(planes),
         ColorModel::Cmyk { inverted } => {
-            let ink = [clamped(&planes[0]), clamped(&planes[1]), clamped(&planes[2])];
-            apply_black(ink, clamped(&planes[3]), inverted)
+            let ink = [unshifted(&planes[0]), unshifted(&planes[1]), unshifted(&planes[2])];
+            apply_black(ink, unshifted(&planes[3]), inverted)
         }
         ColorModel::Ycck { inverted } => {
-            let ink = rgb_from_ycbcr::<FMA>(planes).map(|plane| plane.map(|sample| 255.0 - sample));
-            apply_black(ink, clamped(&planes[3]), inverted)
+            let ink = rgb_from_ycbcr(planes).map(|plane| plane.map(|sample| 255.0 - sample));
+            apply_black(ink, unshifted(&planes[3]), inverted)
         }
     }
 }
@@ -362,14 +361,13 @@ fn clamp(sample: f32) -> f32 {
     sample.clamp(0.0, 255.0)
 }
 
-/// JFIF's matrix on the samples of three planes of coefficients.
+/// JFIF's matrix on level-shifted samples.
 #[inline(always)]
-fn rgb_from_ycbcr<const FMA: bool>(planes: &[Block]) -> [Block; 3] {
-    let y_cb_cr = [inverse_dct::<FMA>(&planes[0]), inverse_dct::<FMA>(&planes[1]), inverse_dct::<FMA>(&planes[2])];
+fn rgb_from_ycbcr(planes: &[Block]) -> [Block; 3] {
     [
-        Block::combine3(&y_cb_cr, |y, _, cr| clamp(y + 128.0 + 1.402 * cr)),
-        Block::combine3(&y_cb_cr, |y, cb, cr| clamp(y + 128.0 - 0.344_136_3 * cb - 0.714_136_3 * cr)),
-        Block::combine3(&y_cb_cr, |y, cb, _| clamp(y + 128.0 + 1.772 * cb)),
+        Block::combine3(planes, |y, _, cr| clamp(y + 128.0 + 1.402 * cr)),
+        Block::combine3(planes, |y, cb, cr| clamp(y + 128.0 - 0.344_136_3 * cb - 0.714_136_3 * cr)),
+        Block::combine3(planes, |y, cb, _| clamp(y + 128.0 + 1.772 * cb)),
     ]
 }
 
@@ -390,13 +388,6 @@ static DCT_PAIR: LazyLock<[Block; 2]> = LazyLock::new(|| {
 fn forward_dct<const FMA: bool>(samples: &Block) -> Block {
     let [dct, transposed] = &*DCT_PAIR;
     product::<FMA>(&product::<FMA>(dct, samples), transposed)
-}
-
-/// `D^T S D`, without the level shift.
-#[inline(always)]
-fn inverse_dct<const FMA: bool>(coefficients: &Block) -> Block {
-    let [dct, transposed] = &*DCT_PAIR;
-    product::<FMA>(&product::<FMA>(transposed, coefficients), dct)
 }
 
 /// The product of two 8 x 8 matrices.

@@ -4,7 +4,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::dct::DCT;
+use super::dct::{DCT, DCT_TRANSPOSED};
+
+/// What the values of an output block are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// DCT coefficients.
+    Frequencies,
+    /// Level-shifted samples: the inverse DCT is part of the matrices, `V[i,j] = R[8i..8i+8, 8j..8j+8] D^T`.
+    Samples,
+}
 
 /// The source blocks that one output block reads along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +38,7 @@ impl Band {
 pub struct Axis {
     /// One per output block, in order.
     pub bands: Vec<Band>,
-    /// `V[i,j]` transposed: `matrices[m][8 * u + a]` takes source frequency u to output frequency a.
+    /// `V[i,j]` transposed: `matrices[m][8 * u + a]` takes source frequency u to output frequency (or sample) a.
     pub matrices: Vec<[f32; 64]>,
 }
 
@@ -45,6 +54,8 @@ pub(super) struct AxisSpec {
     pub num_outputs: u32,
     /// The outputs' order is reversed.
     pub mirrored: bool,
+    /// What the outputs are.
+    pub basis: Basis,
 }
 
 impl AxisSpec {
@@ -74,14 +85,17 @@ impl AxisSpec {
     }
 }
 
+/// `R[8i..8i+8, 8j..8j+8] D^T`: row r, output sample; column u, source frequency.
+type RowsTimesDct = [[f64; 8]; 8];
+
 impl Axis {
     pub(super) fn new(spec: &AxisSpec) -> Self {
         let mut axis = match spec.aligned_block() {
-            Some(first_block) => Self::aligned(first_block, spec.num_outputs / 8),
+            Some(first_block) => Self::aligned(first_block, spec.num_outputs / 8, spec.basis),
             None => Self::resampled(spec),
         };
         if spec.mirrored {
-            axis.mirror();
+            axis.mirror(spec.basis);
         }
         axis
     }
@@ -93,64 +107,66 @@ impl Axis {
     }
 
     /// Output block i is source block `first_block + i`, exactly.
-    fn aligned(first_block: u32, num_blocks: u32) -> Self {
-        let identity = std::array::from_fn(|i| if i % 9 == 0 { 1.0 } else { 0.0 });
-        let band = |i| Band { first_block: first_block + i, num_blocks: 1, first_matrix: i };
-        Self { bands: (0..num_blocks).map(band).collect(), matrices: vec![identity; num_blocks as usize] }
+    fn aligned(first_block: u32, num_blocks: u32, basis: Basis) -> Self {
+        let matrix = match basis {
+            Basis::Frequencies => std::array::from_fn(|i| if i % 9 == 0 { 1.0 } else { 0.0 }),
+            Basis::Samples => std::array::from_fn(|i| DCT[i / 8][i % 8] as f32),
+        };
+        let band = |i| Band { first_block: first_block + i, num_blocks: 1, first_matrix: 0 };
+        Self { bands: (0..num_blocks).map(band).collect(), matrices: vec![matrix] }
     }
 
     fn resampled(spec: &AxisSpec) -> Self {
         let mut axis = Self { bands: Vec::with_capacity(spec.num_outputs as usize / 8), matrices: Vec::new() };
-        let mut row_times_dct: Vec<[[f64; 8]; 8]> = Vec::new();
-        let mut weights = Vec::new();
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
         for first_output in (0..spec.num_outputs).step_by(8) {
-            let band = axis.push_band(spec, first_output, &mut row_times_dct, &mut weights);
-            axis.bands.push(band);
+            let first_block = rows_times_dct(spec, first_output, &mut rows, &mut weights);
+            let first_matrix = axis.matrices.len() as u32;
+            axis.bands.push(Band { first_block, num_blocks: rows.len() as u32, first_matrix });
+            axis.matrices.extend(rows.iter().map(match spec.basis {
+                Basis::Frequencies => dct_times,
+                Basis::Samples => transposed,
+            }));
         }
         axis
     }
 
-    /// Appends `V[i,j] = D (R D^T)` of one output block. `row_times_dct[j][r]` is row r of `R[8i.., 8j..] D^T`.
-    fn push_band(
-        &mut self,
-        spec: &AxisSpec,
-        first_output: u32,
-        row_times_dct: &mut Vec<[[f64; 8]; 8]>,
-        weights: &mut Vec<f64>,
-    ) -> Band {
-        row_times_dct.clear();
-        let dct = &*DCT;
-        let mut first_block = 0;
-        for r in 0..8 {
-            let samples = spec.row(first_output + r, weights);
-            if r == 0 {
-                first_block = samples.start / 8;
-            }
-            let num_blocks = (samples.end.div_ceil(8) - first_block) as usize;
-            row_times_dct.resize(num_blocks.max(row_times_dct.len()), [[0.0; 8]; 8]);
-            for (x, &weight) in samples.zip(weights.iter()) {
-                let row = &mut row_times_dct[(x / 8 - first_block) as usize][r as usize];
-                for u in 0..8 {
-                    row[u] += weight * dct[u][x as usize % 8];
-                }
-            }
-        }
-        let first_matrix = self.matrices.len() as u32;
-        self.matrices.extend(row_times_dct.iter().map(dct_times));
-        Band { first_block, num_blocks: row_times_dct.len() as u32, first_matrix }
-    }
-
     /// Reverses the order of the outputs. Exact: mirroring a block negates its odd frequencies.
-    fn mirror(&mut self) {
+    fn mirror(&mut self, basis: Basis) {
         self.bands.reverse();
-        for matrix in &mut self.matrices {
-            matrix.iter_mut().skip(1).step_by(2).for_each(|value| *value = -*value);
+        for output in self.matrices.iter_mut().flat_map(|matrix| matrix.as_chunks_mut::<8>().0) {
+            match basis {
+                Basis::Frequencies => output.iter_mut().skip(1).step_by(2).for_each(|value| *value = -*value),
+                Basis::Samples => output.reverse(),
+            }
         }
     }
 }
 
+/// For the eight outputs from `first_output` on: one matrix for each source block of the band. Returns the band's first block.
+fn rows_times_dct(spec: &AxisSpec, first_output: u32, rows: &mut Vec<RowsTimesDct>, weights: &mut Vec<f64>) -> u32 {
+    rows.clear();
+    let dct_transposed = &*DCT_TRANSPOSED;
+    let mut first_block = 0;
+    for r in 0..8 {
+        let samples = spec.row(first_output + r, weights);
+        if r == 0 {
+            first_block = samples.start / 8;
+        }
+        let num_blocks = (samples.end.div_ceil(8) - first_block) as usize;
+        rows.resize(num_blocks.max(rows.len()), [[0.0; 8]; 8]);
+        for (x, &weight) in samples.zip(weights.iter()) {
+            let row = &mut rows[(x / 8 - first_block) as usize][r as usize];
+            for (value, cosine) in row.iter_mut().zip(&dct_transposed[x as usize % 8]) {
+                *value += weight * cosine;
+            }
+        }
+    }
+    first_block
+}
+
 /// `(D m)^T` in float32. Rows r and 7 - r of D^T differ only in the sign of odd frequencies, which halves the work.
-fn dct_times(m: &[[f64; 8]; 8]) -> [f32; 64] {
+fn dct_times(m: &RowsTimesDct) -> [f32; 64] {
     let dct = &*DCT;
     let mut product = [[0.0f64; 8]; 8];
     for r in 0..4 {
@@ -166,6 +182,11 @@ fn dct_times(m: &[[f64; 8]; 8]) -> [f32; 64] {
     std::array::from_fn(|i| product[i % 8][i / 8] as f32)
 }
 
+/// `m^T` in float32.
+fn transposed(m: &RowsTimesDct) -> [f32; 64] {
+    std::array::from_fn(|i| m[i % 8][i / 8] as f32)
+}
+
 /// Keeps the axes of images seen before: many images share their size. Bounded.
 #[derive(Clone, Debug, Default)]
 pub struct AxisCache {
@@ -173,17 +194,98 @@ pub struct AxisCache {
 }
 
 /// An [`AxisSpec`] whose positions are compared by their bits.
-type AxisKey = (u64, u64, (u32, u32), u32, bool);
+type AxisKey = (u64, u64, (u32, u32), u32, bool, Basis);
 
 impl AxisCache {
     /// Axes kept; at ImageNet's sizes one takes about 20 KB. When there are more, all are forgotten.
     const MAX_AXES: usize = 256;
 
     pub(super) fn get(&mut self, spec: &AxisSpec) -> Arc<Axis> {
-        let key = (spec.start.to_bits(), spec.end.to_bits(), spec.clip, spec.num_outputs, spec.mirrored);
+        let AxisSpec { start, end, clip, num_outputs, mirrored, basis } = *spec;
+        let key = (start.to_bits(), end.to_bits(), clip, num_outputs, mirrored, basis);
         if self.axes.len() >= Self::MAX_AXES && !self.axes.contains_key(&key) {
             self.axes.clear();
         }
         Arc::clone(self.axes.entry(key).or_insert_with(|| Arc::new(Axis::new(spec))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: AxisSpec = AxisSpec {
+        start: 10.5,
+        end: 83.25,
+        clip: (8, 85),
+        num_outputs: 32,
+        mirrored: false,
+        basis: Basis::Frequencies,
+    };
+
+    #[test]
+    fn rows_sum_to_one_and_stay_inside_of_the_clip() {
+        let mut weights = Vec::new();
+        for output in 0..SPEC.num_outputs {
+            let samples = SPEC.row(output, &mut weights);
+            assert!(samples.start >= SPEC.clip.0 && samples.end <= SPEC.clip.1);
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-14);
+            assert!(weights.iter().all(|&weight| weight > 0.0));
+        }
+    }
+
+    #[test]
+    fn a_flat_plane_stays_flat() {
+        let axis = Axis::new(&SPEC);
+        for band in &axis.bands {
+            let matrices = &axis.matrices[band.first_matrix as usize..][..band.num_blocks as usize];
+            for a in 0..8 {
+                let from_dc: f32 = matrices.iter().map(|matrix| matrix[a]).sum();
+                assert!((from_dc - f32::from(u8::from(a == 0))).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_outside_of_the_clip_are_not_read() {
+        assert_eq!(Axis::new(&AxisSpec { start: 17.0, end: 30.0, clip: (16, 32), ..SPEC }).source_blocks(), 2..4);
+    }
+
+    #[test]
+    fn samples_are_the_inverse_dct_of_frequencies() {
+        let frequencies = Axis::new(&SPEC);
+        let samples = Axis::new(&AxisSpec { basis: Basis::Samples, ..SPEC });
+        assert_eq!(samples.bands, frequencies.bands);
+        for (samples, frequencies) in samples.matrices.iter().zip(&frequencies.matrices) {
+            for (i, sample) in samples.iter().enumerate() {
+                let inverse: f64 = (0..8).map(|a| DCT[a][i % 8] * f64::from(frequencies[i / 8 * 8 + a])).sum();
+                assert!((f64::from(*sample) - inverse).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn mirroring_twice_changes_nothing() {
+        for basis in [Basis::Frequencies, Basis::Samples] {
+            let axis = Axis::new(&AxisSpec { basis, ..SPEC });
+            let mut mirrored = Axis::new(&AxisSpec { basis, mirrored: true, ..SPEC });
+            assert_ne!(mirrored, axis);
+            mirrored.mirror(basis);
+            assert_eq!(mirrored, axis);
+        }
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let mut cache = AxisCache::default();
+        for i in 0..3 * AxisCache::MAX_AXES as u32 {
+            cache.get(&AxisSpec {
+                start: 8.0 * f64::from(i),
+                end: 8.0 * f64::from(i + 4),
+                clip: (0, u32::MAX),
+                ..SPEC
+            });
+            assert!(cache.axes.len() <= AxisCache::MAX_AXES);
+        }
     }
 }

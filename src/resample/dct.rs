@@ -12,6 +12,10 @@ pub static DCT: LazyLock<[[f64; 8]; 8]> = LazyLock::new(|| {
     })
 });
 
+/// `D^T`: row x holds every frequency's value at sample x.
+pub static DCT_TRANSPOSED: LazyLock<[[f64; 8]; 8]> =
+    LazyLock::new(|| std::array::from_fn(|x| std::array::from_fn(|u| DCT[u][x])));
+
 #[cfg(test)]
 mod tests {
     use super::*;

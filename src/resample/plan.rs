@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::axis::{Axis, AxisCache, AxisSpec};
+use super::axis::{Axis, AxisCache, AxisSpec, Basis};
 use super::transform::{OrientationRule, Resize, Transform};
 use crate::error::ImageError;
 use crate::jpeg::{ColorModel, Component, Frame, Orientation};
@@ -29,6 +29,9 @@ pub struct Grid {
     pub blocks_high: u32,
     /// Blocks in a row of the result.
     pub blocks_wide: u32,
+    /// What the planes' matrices make. Samples where colours are converted sample by sample: for [`InputKind::Rgb`], and for four
+    /// components.
+    pub basis: Basis,
     /// In frame order. Empty: the result is zero.
     pub planes: Vec<PlanePlan>,
 }
@@ -98,7 +101,11 @@ impl InputPlan {
             OrientationRule::Ignore => Orientation::Upright,
         };
         let [vertical, horizontal] = stored_sides(frame, orientation, transform)?;
-        let mut planner = Planner { cache, frame, orientation, transform, vertical, horizontal };
+        let basis = match (kind, color) {
+            (InputKind::Rgb, _) | (_, ColorModel::Cmyk { .. } | ColorModel::Ycck { .. }) => Basis::Samples,
+            (InputKind::Blocks, _) => Basis::Frequencies,
+        };
+        let mut planner = Planner { cache, frame, orientation, transform, vertical, horizontal, basis };
         let all = 0..frame.components.len();
         let (luma, chroma) = match (kind, color) {
             (InputKind::Rgb, _) => (all, None),
@@ -244,6 +251,7 @@ struct Planner<'a> {
     transform: &'a Transform,
     vertical: Side,
     horizontal: Side,
+    basis: Basis,
 }
 
 impl Planner<'_> {
@@ -258,8 +266,9 @@ impl Planner<'_> {
         let planes = components
             .map(|component_idx| {
                 let Component { h, v, width_samples, height_samples, .. } = self.frame.components[component_idx];
-                let vertical = component_spec(self.vertical, (v, self.frame.v_max), height_samples, stored_high);
-                let horizontal = component_spec(self.horizontal, (h, self.frame.h_max), width_samples, stored_wide);
+                let (h, v) = ((h, self.frame.h_max), (v, self.frame.v_max));
+                let vertical = component_spec(self.vertical, v, height_samples, stored_high, self.basis);
+                let horizontal = component_spec(self.horizontal, h, width_samples, stored_wide, self.basis);
                 PlanePlan {
                     component_idx,
                     vertical: self.cache.get(&vertical),
@@ -268,13 +277,19 @@ impl Planner<'_> {
                 }
             })
             .collect();
-        Grid { blocks_high, blocks_wide, planes }
+        Grid { blocks_high, blocks_wide, basis: self.basis, planes }
     }
 }
 
 /// The frame's side in the samples of a component: positions scaled by its sampling factor over the largest one, a sample that the
 /// clip touches counted in.
-fn component_spec(side: Side, (factor, factor_max): (u8, u8), num_samples: u32, num_blocks: u32) -> AxisSpec {
+fn component_spec(
+    side: Side,
+    (factor, factor_max): (u8, u8),
+    num_samples: u32,
+    num_blocks: u32,
+    basis: Basis,
+) -> AxisSpec {
     let position = |samples: f64| samples * f64::from(factor) / f64::from(factor_max);
     let (factor, factor_max) = (u32::from(factor), u32::from(factor_max));
     AxisSpec {
@@ -283,5 +298,73 @@ fn component_spec(side: Side, (factor, factor_max): (u8, u8), num_samples: u32, 
         clip: (side.clip.0 * factor / factor_max, (side.clip.1 * factor).div_ceil(factor_max).min(num_samples)),
         num_outputs: num_blocks * 8,
         mirrored: side.mirrored,
+        basis,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::{EntropyCoding, Process};
+
+    fn frame(width: u32, height: u32, factors: &[(u8, u8)]) -> Frame {
+        let max = factors[0];
+        Frame {
+            process: Process::Baseline,
+            coding: EntropyCoding::Huffman,
+            precision_bits: 8,
+            width,
+            height,
+            components: factors.iter().map(|&f| Component::new(1, f, 0, (width, height), max)).collect(),
+            h_max: max.0,
+            v_max: max.1,
+        }
+    }
+
+    #[test]
+    fn the_centre_crop_is_torchvisions() {
+        // 375 x 500: 256 x floor(256 * 500 / 375) = 341; offsets 16 and round(58.5) = 58, half to even.
+        let transform = Transform::default();
+        let [vertical, horizontal] =
+            stored_sides(&frame(375, 500, &[(1, 1)]), Orientation::Upright, &transform).unwrap();
+        assert_eq!(horizontal.start, 16.0 * 375.0 / 256.0);
+        assert_eq!(vertical.start, 58.0 * 500.0 / 341.0);
+        assert_eq!(vertical.end, (58.0 + 224.0) * 500.0 / 341.0);
+    }
+
+    #[test]
+    fn nothing_to_resize_has_one_exact_matrix_an_axis() {
+        let frame = frame(224, 224, &[(2, 2), (1, 1), (1, 1)]);
+        let transform = "short=224".parse().unwrap();
+        let plan =
+            InputPlan::new(&frame, ColorModel::YCbCr, Orientation::Upright, &transform, InputKind::Blocks).unwrap();
+        for plane in plan.luma.planes.iter().chain(&plan.chroma.unwrap().planes) {
+            for axis in [&plane.vertical, &plane.horizontal] {
+                assert_eq!(axis.matrices.len(), 1);
+                assert!(
+                    axis.matrices[0].iter().enumerate().all(|(i, &value)| value == f32::from(u8::from(i % 9 == 0)))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_shapes_have_a_plan() {
+        let transform = "exact=32x32,crop=32".parse().unwrap();
+        for (width, height) in [(65_535, 1), (1, 65_535), (65_535, 65_535), (1, 1)] {
+            for factors in [[(1, 1); 3], [(4, 4), (1, 1), (1, 3)], [(3, 2), (1, 1), (2, 1)]] {
+                let frame = frame(width, height, &factors);
+                for transform in [transform, Transform::default()] {
+                    for kind in [InputKind::Blocks, InputKind::Rgb] {
+                        let plan = InputPlan::new(&frame, ColorModel::YCbCr, Orientation::Rotate90, &transform, kind);
+                        for plane in plan.unwrap().luma.planes {
+                            let component = &frame.components[plane.component_idx];
+                            assert!(plane.horizontal.source_blocks().end <= component.blocks_wide as usize);
+                            assert!(plane.vertical.source_blocks().end <= component.blocks_high as usize);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
