@@ -165,21 +165,24 @@ fn rows_times_dct(spec: &AxisSpec, first_output: u32, rows: &mut Vec<RowsTimesDc
     first_block
 }
 
-/// `(D m)^T` in float32. Rows r and 7 - r of D^T differ only in the sign of odd frequencies, which halves the work.
+/// `(D m)^T` in float32. Columns r and 7 - r of D differ only in the sign of odd frequencies, which halves the work.
 fn dct_times(m: &RowsTimesDct) -> [f32; 64] {
     let dct = &*DCT;
-    let mut product = [[0.0f64; 8]; 8];
-    for r in 0..4 {
-        let sum: [f64; 8] = std::array::from_fn(|u| m[r][u] + m[7 - r][u]);
-        let difference: [f64; 8] = std::array::from_fn(|u| m[r][u] - m[7 - r][u]);
-        for a in 0..8 {
-            let half = if a % 2 == 0 { &sum } else { &difference };
-            for u in 0..8 {
-                product[a][u] += dct[a][r] * half[u];
+    let sums: [[f64; 8]; 4] = std::array::from_fn(|r| std::array::from_fn(|u| m[r][u] + m[7 - r][u]));
+    let differences: [[f64; 8]; 4] = std::array::from_fn(|r| std::array::from_fn(|u| m[r][u] - m[7 - r][u]));
+    let mut product = [0.0; 64];
+    for a in 0..8 {
+        let mut row = [0.0; 8];
+        for (half, factor) in (if a % 2 == 0 { &sums } else { &differences }).iter().zip(dct[a]) {
+            for (value, half) in row.iter_mut().zip(half) {
+                *value += factor * half;
             }
         }
+        for (u, value) in row.into_iter().enumerate() {
+            product[8 * u + a] = value as f32;
+        }
     }
-    std::array::from_fn(|i| product[i % 8][i / 8] as f32)
+    product
 }
 
 /// `m^T` in float32.
