@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-The images made without PATHS have the sizes, sampling, quality and Huffman tables of ImageNet's files.
+The images made without PATHS have the sizes, sampling, quality and tables of ImageNet's files.
 Batches are submitted one after the other; files are in memory before the clock starts.
 
 Examples:

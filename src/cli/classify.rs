@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Done;
 use super::args::{ModelArgs, RunArgs};
-use super::output::{Output, add_status, name_bytes, object_for, status_word};
+use super::output::{Output, add_status, float, name_bytes, object_for, status_word};
 use super::progress;
 
 /// Classify images: one line per image, in input order
@@ -34,8 +34,8 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-A line is PATH, STATUS and the classes with their scores, tab separated. STATUS is complete, partial or
-failed:REASON; after a failure, and after a partial image's classes, comes a sentence that says why.
+A line is PATH, STATUS and the classes with their scores, tab separated. STATUS is complete,
+partial or failed:REASON; a sentence that says why ends the line of what is not complete.
 
 Examples:
   dctflow classify photo.jpg
@@ -124,6 +124,6 @@ impl Report {
 
     fn prediction(&self, prediction: &Prediction) -> Value {
         let label = self.class_names.get(prediction.class);
-        json!({ "class": prediction.class, "label": label, "score": prediction.score })
+        json!({ "class": prediction.class, "label": label, "score": float(prediction.score) })
     }
 }

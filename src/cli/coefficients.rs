@@ -50,8 +50,8 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-A safetensors file holds, for component i in frame order, coefficients.i: i16 [blocks_high, blocks_wide, 64],
-natural order within a block, and quantization.i: u16 [64].
+A safetensors file holds, for component i in frame order, coefficients.i, i16 [blocks_high,
+blocks_wide, 64], natural order within a block, and quantization.i, u16 [64].
 
 The digest is over, for each component in frame order, u32 blocks wide and u32 blocks high, then its
 coefficients as i16, all little-endian.

@@ -85,6 +85,11 @@ pub fn add_status(object: &mut Map<String, Value>, status: Status, reason: Optio
     object.insert("at_bytes".into(), reason.and_then(ImageError::at_bytes).into());
 }
 
+/// A 32-bit float with the digits that it needs and no more; null if it is not finite.
+pub fn float(value: f32) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
+}
+
 /// A status as one word: `complete`, `partial` or `failed:REASON`.
 pub fn status_word(status: Status, reason: Option<&ImageError>) -> String {
     match (status, reason) {
@@ -101,6 +106,7 @@ pub fn say(message: impl std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_status_is_one_word() {
@@ -108,6 +114,13 @@ mod tests {
         assert_eq!(status_word(Status::Complete, None), "complete");
         assert_eq!(status_word(Status::Partial, Some(&reason)), "partial");
         assert_eq!(status_word(Status::Failed, Some(&reason)), "failed:non-finite-logit");
+    }
+
+    #[test]
+    fn floats_have_the_digits_they_need() {
+        assert_eq!(float(0.1).to_string(), "0.1");
+        assert_eq!(float(1e-5), json!(1e-5));
+        assert_eq!(float(f32::INFINITY), Value::Null);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 use dctflow::network::{Config, Precision, Variant, Weights};
-use dctflow::resample::Transform;
+use dctflow::resample::{Normalization, Transform};
 use dctflow::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use super::Done;
-use super::output::Output;
+use super::output::{Output, float};
 use super::progress;
 
 /// Make, show and export the weights of a network
@@ -82,8 +82,8 @@ struct ShowArgs {
 /// Export a network with its weights to ONNX
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The inputs are y [N, 64, H/8, W/8], cb and cr [N, 64, H/16, W/16]: dequantised coefficients in natural order;
-or, for the RGB networks, rgb [N, 3, H, W]: samples divided by 255.
+The inputs are y [N, 64, H/8, W/8], cb and cr [N, 64, H/16, W/16]: dequantised coefficients,
+natural order. The RGB networks have one input, rgb [N, 3, H, W]: samples divided by 255.
 
 Example:
   dctflow weights onnx net.safetensors --out net.onnx")]
@@ -147,7 +147,8 @@ fn show(args: &ShowArgs, out: &mut Output) -> Result<()> {
     }
     for (key, value) in description(&weights, args) {
         match value {
-            Value::Array(_) | Value::Object(_) if key == "tensors" => {}
+            Value::Object(_) if key == "tensors" => {}
+            Value::Array(names) if key == "class_names" => out.line(format!("{key:<16}{}", names.len()))?,
             Value::String(text) => out.line(format!("{key:<16}{text}"))?,
             value => out.line(format!("{key:<16}{value}"))?,
         }
@@ -162,15 +163,16 @@ fn show(args: &ShowArgs, out: &mut Output) -> Result<()> {
 
 fn description(weights: &Weights, args: &ShowArgs) -> Map<String, Value> {
     let (config, metadata, network) = (weights.config(), weights.metadata(), weights.network());
+    let Normalization { mean, std } = metadata.normalization;
     let mut description = object([
         ("path", json!(args.file.to_string_lossy())),
         ("network", json!(config.variant.name())),
         ("width", json!(config.width)),
         ("classes", json!(config.classes)),
-        ("eps", json!(config.eps)),
+        ("eps", float(config.eps)),
         ("input_size", json!([config.input_size.0, config.input_size.1])),
         ("transform", json!(metadata.transform.to_string())),
-        ("normalization", json!(metadata.normalization)),
+        ("normalization", json!({ "mean": mean.map(float), "std": std.map(float) })),
         ("provenance", json!(metadata.provenance)),
         ("parameters", json!(network.parameters())),
         ("macs", json!(network.macs())),
