@@ -18,6 +18,8 @@ fn main() -> Outcome {
     write_kernel_table(&out_dir)?;
     #[cfg(feature = "emulator")]
     build_emulator();
+    #[cfg(feature = "cuda")]
+    cuda::build_modules(&out_dir)?;
     Ok(())
 }
 
@@ -111,4 +113,124 @@ fn build_emulator() {
         build.file(format!("kernels/emulator/{file}.cpp"));
     }
     build.compile("dctflow_emulator");
+}
+
+/// The kernels for GPUs, where a CUDA compiler is found.
+#[cfg(feature = "cuda")]
+mod cuda {
+    use super::Outcome;
+    use std::env;
+    use std::fmt::Write;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    /// The variable that names the compiler, or says `none`.
+    const NVCC_VARIABLE: &str = "DCTFLOW_NVCC";
+
+    /// One module per architecture: (file, variant of `Target` in src/device/cuda/modules.rs, nvcc's options).
+    const MODULES: [(&str, &str, &[&str]); 3] = [
+        ("sm_80.cubin", "Sm80", &["-gencode=arch=compute_80,code=sm_80", "-cubin"]),
+        ("sm_90a.cubin", "Sm90a", &["-gencode=arch=compute_90a,code=sm_90a", "-cubin", "-DDCTFLOW_SM90A"]),
+        ("compute_80.ptx", "Ptx", &["-gencode=arch=compute_80,code=compute_80", "-ptx"]),
+    ];
+
+    /// Compiles the modules and writes `modules.rs`, which embeds them; without a compiler it embeds none.
+    pub fn build_modules(out_dir: &Path) -> Outcome {
+        let mut table = String::new();
+        let mut cuda_version = 0;
+        if let Some(nvcc) = find_nvcc()? {
+            cuda_version = version_of(&nvcc)?;
+            compile_all(&nvcc, out_dir)?;
+            for (file, target, _) in MODULES {
+                let path = out_dir.join(file);
+                writeln!(table, "    Image {{ target: Target::{target}, bytes: include_bytes!({path:?}) }},")?;
+            }
+        } else if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+            println!(
+                "cargo::warning=no CUDA compiler found: built without kernels for GPUs (ci/cuda-toolchain.sh fetches one)"
+            );
+        }
+        let source = format!("const CUDA_VERSION: i32 = {cuda_version};\nstatic IMAGES: &[Image] = &[\n{table}];\n");
+        fs::write(out_dir.join("modules.rs"), source)?;
+        Ok(())
+    }
+
+    /// The compiler: what the variables say, then the PATH, then what `ci/cuda-toolchain.sh` has put under `target/`. A variable that is set and
+    /// wrong is an error, since its author wanted something else than what would be built.
+    fn find_nvcc() -> Outcome<Option<PathBuf>> {
+        for variable in [NVCC_VARIABLE, "CUDA_HOME", "CUDA_PATH", "PATH"] {
+            println!("cargo::rerun-if-env-changed={variable}");
+        }
+        if let Some(nvcc) = variable(NVCC_VARIABLE) {
+            return if nvcc == "none" { Ok(None) } else { working(NVCC_VARIABLE, nvcc.into()).map(Some) };
+        }
+        for name in ["CUDA_HOME", "CUDA_PATH"] {
+            if let Some(folder) = variable(name) {
+                return working(name, Path::new(&folder).join("bin/nvcc")).map(Some);
+            }
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let in_path = env::split_paths(&path).map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file());
+        Ok(in_path.or_else(find_in_target))
+    }
+
+    fn find_in_target() -> Option<PathBuf> {
+        let target = Path::new(&env::var_os("CARGO_MANIFEST_DIR")?).join("target");
+        // Cargo's own file, which the set-up script touches: so that this is asked again once there is a compiler.
+        let tag = target.join("CACHEDIR.TAG");
+        if tag.is_file() {
+            println!("cargo::rerun-if-changed={}", tag.display());
+        }
+        let nvcc = target.join("cuda-toolchain/nvidia/cu13/bin/nvcc");
+        nvcc.is_file().then_some(nvcc)
+    }
+
+    fn variable(name: &str) -> Option<String> {
+        env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn working(name: &str, nvcc: PathBuf) -> Outcome<PathBuf> {
+        let outcome = Command::new(&nvcc).arg("--version").output();
+        if outcome.is_ok_and(|output| output.status.success()) {
+            return Ok(nvcc);
+        }
+        let nvcc = nvcc.display();
+        Err(format!("{name} is set, but {nvcc} does not run: correct it, unset it, or set {NVCC_VARIABLE}=none").into())
+    }
+
+    /// `release 13.0, V13.0.88` as 13000, the way drivers count.
+    fn version_of(nvcc: &Path) -> Outcome<i32> {
+        let text = String::from_utf8(Command::new(nvcc).arg("--version").output()?.stdout)?;
+        let version = text.split_once("release ").and_then(|(_, rest)| rest.split(',').next());
+        let (major, minor) = version.and_then(|v| v.split_once('.')).ok_or("nvcc --version names no release")?;
+        Ok(major.parse::<i32>()? * 1000 + minor.parse::<i32>()? * 10)
+    }
+
+    /// All modules at once, since each takes its time.
+    fn compile_all(nvcc: &Path, out_dir: &Path) -> Outcome {
+        let compilers: Vec<_> = MODULES
+            .iter()
+            .map(|(file, _, options)| {
+                let mut command = Command::new(nvcc);
+                command.args(["-std=c++17", "-O3", "-lineinfo", "-Ikernels", "kernels/device.cu"]);
+                // As the emulator's compiler is told: no multiply-add unless the kernel says fmaf.
+                command.arg("--fmad=false").args(*options).arg("-o").arg(out_dir.join(file));
+                if cfg!(feature = "emulator") {
+                    command.arg("-DDCTFLOW_SELFTEST");
+                }
+                (file, command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn())
+            })
+            .collect();
+        for (file, compiler) in compilers {
+            let output = compiler?.wait_with_output()?;
+            if !output.status.success() {
+                let said =
+                    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+                let nvcc = nvcc.display();
+                return Err(format!("{nvcc} cannot build {file} ({NVCC_VARIABLE}=none builds without):\n{said}").into());
+            }
+        }
+        Ok(())
+    }
 }

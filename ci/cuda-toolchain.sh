@@ -15,5 +15,7 @@ if ! cmp -s "$requirements" "$folder/requirements.txt"; then
         --target "$folder" -r "$requirements"
     cp "$requirements" "$folder/requirements.txt"
 fi
+# build.rs looks again when this changes.
+touch -c target/CACHEDIR.TAG
 "$nvcc" --version >/dev/null
 echo "$PWD/$nvcc"

@@ -1,11 +1,13 @@
 //! The device that runs the kernels: memory, streams, events, launches. One trait, [`Device`], with two implementations: `cuda` (the
-//! product) and [`emulator`] (the same kernels on the CPU, for tests). Launch sequences are written once, over this module's types.
+//! product) and `emulator` (the same kernels on the CPU, for tests). Launch sequences are written once, over this module's types.
 //!
 //! [`Device`] has a driver's verbs and raw handles; [`DeviceBuffer`], [`PinnedBuffer`], [`Stream`] and [`Event`] own those handles.
 //!
 //! Everything on a stream happens later, in the stream's order; between streams only events order anything. What a copy reads or writes on
 //! the host, and what a kernel's parameters point at, must stay as it is until then: those calls are `unsafe`.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod memory;
@@ -191,7 +193,7 @@ pub trait Device: Send + Sync + fmt::Debug {
 }
 
 /// The error of a launch that asks for more shared memory than the device has.
-#[cfg(feature = "emulator")]
+#[cfg(any(feature = "emulator", feature = "cuda"))]
 fn too_much_smem(kernel: KernelId, smem_bytes: u64, info: &DeviceInfo) -> crate::Error {
     let message = format!(
         "kernel `{}` asks for {smem_bytes} bytes of shared memory per CTA; {} has {}",

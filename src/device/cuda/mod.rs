@@ -1,0 +1,311 @@
+//! NVIDIA GPUs, through the driver's interface. The only module that names cudarc or the driver.
+//!
+//! Nothing of CUDA is needed to build or to start: the driver is looked for when a device is opened, and whatever is missing is an error that
+//! says so. The device's primary context is used, so memory and streams can be shared with other libraries of the process.
+
+mod driver;
+mod modules;
+
+use super::{Address, Backend, Device, DeviceInfo, EventHandle, Launch, StreamHandle};
+use crate::{Error, ErrorKind, Result};
+use cudarc::driver::sys::{CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUstream, CUstream_flags};
+use driver::Driver;
+use modules::Module;
+use std::ffi::c_int;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One GPU.
+pub struct Cuda {
+    driver: &'static Driver,
+    device: CUdevice,
+    context: CUcontext,
+    module: Option<Module>,
+    info: DeviceInfo,
+}
+
+// SAFETY: the driver's handles may be used by any thread that has made the context current, which every method does first.
+unsafe impl Send for Cuda {}
+// SAFETY: as above; the driver does its own locking.
+unsafe impl Sync for Cuda {}
+
+impl Cuda {
+    /// Opens GPU number `ordinal`, counted from 0 (after `CUDA_VISIBLE_DEVICES`).
+    ///
+    /// # Errors
+    /// `NoDriver` (none, or too old), `NoDevice` (no such GPU, or older than compute capability 8.0), `KernelsNotBuilt`, `OutOfMemory`, `Device`.
+    pub fn open(ordinal: u32) -> Result<Arc<Self>> {
+        let driver = Driver::get(modules::cuda_version())?;
+        let device = find_device(driver, ordinal)?;
+        let info = describe(driver, device)?;
+        let (major, minor) = info.compute_capability;
+        if major < 8 {
+            return Err(Error::new(
+                ErrorKind::NoDevice,
+                format!("GPU {ordinal} ({}) has compute capability {major}.{minor}; 8.0 or newer is needed", info.name),
+            ));
+        }
+        if !modules::is_built() {
+            return Err(modules::not_built());
+        }
+        let mut context = std::ptr::null_mut();
+        // SAFETY: writes one handle.
+        driver.check(unsafe { (driver.cuDevicePrimaryCtxRetain)(&mut context, device) }, "opening the GPU")?;
+        // From here on, dropping `cuda` gives everything back.
+        let mut cuda = Self { driver, device, context, module: None, info };
+        cuda.enter()?;
+        cuda.module = Some(Module::load(driver, (major, minor), cuda.info.max_smem_bytes)?);
+        Ok(Arc::new(cuda))
+    }
+
+    /// Makes the context current on this thread.
+    fn enter(&self) -> Result<()> {
+        // SAFETY: the context is retained as long as `self` lives.
+        self.driver.check(unsafe { (self.driver.cuCtxSetCurrent)(self.context) }, "entering the GPU's context")
+    }
+
+    /// Enters the context and waits for everything in it, so that memory can be given back. Whatever failed before has been reported before.
+    fn finish_all(&self) {
+        // SAFETY: waits; nothing else.
+        let _ = self.enter().map(|()| unsafe { (self.driver.cuCtxSynchronize)() });
+    }
+}
+
+fn find_device(driver: &Driver, ordinal: u32) -> Result<CUdevice> {
+    let mut num_devices = 0;
+    // SAFETY: writes one integer.
+    driver.check(unsafe { (driver.cuDeviceGetCount)(&mut num_devices) }, "counting GPUs")?;
+    if num_devices == 0 {
+        return Err(Error::new(ErrorKind::NoDevice, "the NVIDIA driver is here, but finds no GPU"));
+    }
+    let ordinal = i32::try_from(ordinal).ok().filter(|&ordinal| ordinal < num_devices).ok_or_else(|| {
+        let message = format!("there is no GPU {ordinal}: this machine shows {num_devices}, counted from 0");
+        Error::new(ErrorKind::NoDevice, message)
+    })?;
+    let mut device = 0;
+    // SAFETY: writes one integer.
+    driver.check(unsafe { (driver.cuDeviceGet)(&mut device, ordinal) }, "asking for a GPU")?;
+    Ok(device)
+}
+
+fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
+    use CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MAX_SMEM_BYTES,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS,
+    };
+    let attribute = |attribute| {
+        let mut value: c_int = 0;
+        // SAFETY: writes one integer.
+        driver.check(unsafe { (driver.cuDeviceGetAttribute)(&mut value, attribute, device) }, "describing the GPU")?;
+        Ok(value as u32)
+    };
+    let mut name = [0u8; 128];
+    let mut memory_bytes = 0usize;
+    // SAFETY: each writes no more than it is told there is room for.
+    unsafe {
+        let code = (driver.cuDeviceGetName)(name.as_mut_ptr().cast(), name.len() as c_int, device);
+        driver.check(code, "asking for the GPU's name")?;
+        let code = (driver.cuDeviceTotalMem_v2)(&mut memory_bytes, device);
+        driver.check(code, "asking for the GPU's memory")?;
+    }
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(DeviceInfo {
+        backend: Backend::Cuda,
+        name: String::from_utf8_lossy(name).into_owned(),
+        compute_capability: (attribute(MAJOR)?, attribute(MINOR)?),
+        num_sms: attribute(NUM_SMS)?,
+        max_smem_bytes: attribute(MAX_SMEM_BYTES)?,
+        memory_bytes: memory_bytes as u64,
+    })
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        self.finish_all();
+        if let Some(module) = &self.module {
+            module.unload(self.driver);
+        }
+        // SAFETY: retained once, released once.
+        unsafe { (self.driver.cuDevicePrimaryCtxRelease_v2)(self.device) };
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cuda").field(&self.info).finish()
+    }
+}
+
+impl StreamHandle {
+    fn cuda(self) -> CUstream {
+        self.0 as CUstream
+    }
+}
+
+impl EventHandle {
+    fn cuda(self) -> CUevent {
+        self.0 as CUevent
+    }
+}
+
+// SAFETY of all calls below: handles, addresses and lifetimes are the caller's promise, made at the trait's methods; what the driver writes through
+// pointers to locals has the local's type.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Device for Cuda {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn allocate(&self, len_bytes: usize) -> Result<Address> {
+        self.enter()?;
+        let mut address = 0;
+        let code = unsafe { (self.driver.cuMemAlloc_v2)(&mut address, len_bytes) };
+        self.driver.check(code, &format!("taking {len_bytes} bytes of device memory"))?;
+        Ok(address)
+    }
+
+    unsafe fn free(&self, address: Address) {
+        self.finish_all();
+        unsafe { (self.driver.cuMemFree_v2)(address) };
+    }
+
+    fn allocate_pinned(&self, len_bytes: usize) -> Result<*mut u8> {
+        self.enter()?;
+        let mut memory = std::ptr::null_mut();
+        // No flags: write-combined memory would be slow to read back.
+        let code = unsafe { (self.driver.cuMemHostAlloc)(&mut memory, len_bytes, 0) };
+        self.driver.check(code, &format!("taking {len_bytes} bytes of pinned memory"))?;
+        Ok(memory.cast())
+    }
+
+    unsafe fn free_pinned(&self, memory: *mut u8) {
+        self.finish_all();
+        unsafe { (self.driver.cuMemFreeHost)(memory.cast()) };
+    }
+
+    fn create_stream(&self) -> Result<StreamHandle> {
+        self.enter()?;
+        let mut stream = std::ptr::null_mut();
+        let flags = CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+        self.driver.check(unsafe { (self.driver.cuStreamCreate)(&mut stream, flags) }, "making a stream")?;
+        Ok(StreamHandle(stream as u64))
+    }
+
+    unsafe fn destroy_stream(&self, stream: StreamHandle) {
+        let _ = unsafe { self.synchronize_stream(stream) };
+        unsafe { (self.driver.cuStreamDestroy_v2)(stream.cuda()) };
+    }
+
+    unsafe fn synchronize_stream(&self, stream: StreamHandle) -> Result<()> {
+        self.enter()?;
+        self.driver.check(unsafe { (self.driver.cuStreamSynchronize)(stream.cuda()) }, "waiting for a stream")
+    }
+
+    fn create_event(&self) -> Result<EventHandle> {
+        self.enter()?;
+        let mut event = std::ptr::null_mut();
+        let flags = CUevent_flags::CU_EVENT_DEFAULT as u32;
+        self.driver.check(unsafe { (self.driver.cuEventCreate)(&mut event, flags) }, "making an event")?;
+        Ok(EventHandle(event as u64))
+    }
+
+    unsafe fn destroy_event(&self, event: EventHandle) {
+        if self.enter().is_ok() {
+            unsafe { (self.driver.cuEventDestroy_v2)(event.cuda()) };
+        }
+    }
+
+    unsafe fn record_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
+        self.enter()?;
+        self.driver.check(unsafe { (self.driver.cuEventRecord)(event.cuda(), stream.cuda()) }, "recording an event")
+    }
+
+    unsafe fn wait_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuStreamWaitEvent)(stream.cuda(), event.cuda(), 0) };
+        self.driver.check(code, "letting a stream wait for an event")
+    }
+
+    unsafe fn has_happened(&self, event: EventHandle) -> Result<bool> {
+        self.enter()?;
+        self.driver.check_ready(unsafe { (self.driver.cuEventQuery)(event.cuda()) }, "asking for an event")
+    }
+
+    unsafe fn synchronize_event(&self, event: EventHandle) -> Result<()> {
+        self.enter()?;
+        self.driver.check(unsafe { (self.driver.cuEventSynchronize)(event.cuda()) }, "waiting for an event")
+    }
+
+    unsafe fn elapsed(&self, from: EventHandle, to: EventHandle) -> Result<Duration> {
+        self.enter()?;
+        let mut milliseconds = 0f32;
+        let code = unsafe { (self.driver.cuEventElapsedTime)(&mut milliseconds, from.cuda(), to.cuda()) };
+        self.driver.check(code, "asking for the time between two events")?;
+        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+    }
+
+    unsafe fn copy_to_device(
+        &self,
+        stream: StreamHandle,
+        to: Address,
+        from: *const u8,
+        len_bytes: usize,
+    ) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuMemcpyHtoDAsync_v2)(to, from.cast(), len_bytes, stream.cuda()) };
+        self.driver.check(code, "copying to the GPU")
+    }
+
+    unsafe fn copy_to_host(&self, stream: StreamHandle, to: *mut u8, from: Address, len_bytes: usize) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuMemcpyDtoHAsync_v2)(to.cast(), from, len_bytes, stream.cuda()) };
+        self.driver.check(code, "copying from the GPU")
+    }
+
+    unsafe fn copy_on_device(&self, stream: StreamHandle, to: Address, from: Address, len_bytes: usize) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuMemcpyDtoDAsync_v2)(to, from, len_bytes, stream.cuda()) };
+        self.driver.check(code, "copying on the GPU")
+    }
+
+    unsafe fn fill(&self, stream: StreamHandle, to: Address, byte: u8, len_bytes: usize) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuMemsetD8Async)(to, byte, len_bytes, stream.cuda()) };
+        self.driver.check(code, "filling device memory")
+    }
+
+    unsafe fn discard(&self, _stream: StreamHandle, _address: Address, _len_bytes: usize) -> Result<()> {
+        Ok(())
+    }
+
+    unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()> {
+        self.enter()?;
+        let module = self.module.as_ref().ok_or_else(modules::not_built)?;
+        let function = module.get(launch.kernel);
+        let smem_bytes = u64::from(function.smem_bytes) + u64::from(launch.smem_tail_bytes);
+        if smem_bytes > u64::from(self.info.max_smem_bytes) {
+            return Err(super::too_much_smem(launch.kernel, smem_bytes, &self.info));
+        }
+        // One parameter: the kernel's struct.
+        let mut params = [launch.params.as_ptr().cast_mut().cast()];
+        let grid = launch.grid;
+        let code = unsafe {
+            (self.driver.cuLaunchKernel)(
+                function.handle,
+                grid.x,
+                grid.y,
+                grid.z,
+                function.threads,
+                1,
+                1,
+                smem_bytes as u32,
+                stream.cuda(),
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        self.driver.check(code, &format!("launching kernel `{}`", launch.kernel.name()))
+    }
+}

@@ -1,0 +1,116 @@
+/* A driver for a machine that has none: it does no work, but answers every call that dctflow makes. FAKE_CUDA says what is wrong with it, as
+ * KEY=VALUE (init, version, count, major, fail). What is taken and not given back is reported when the context is released. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef WITHOUT_DRIVER_FUNCTIONS
+static long num_live = 0;
+static uintptr_t num_handles = 0x1000;
+
+static int setting(const char *key, int otherwise) {
+    const char *settings = getenv("FAKE_CUDA");
+    size_t length = strlen(key);
+    if (settings != NULL && strncmp(settings, key, length) == 0 && settings[length] == '=') {
+        return atoi(settings + length + 1);
+    }
+    return otherwise;
+}
+
+static int take(void **handle) {
+    num_live += 1;
+    num_handles += 0x100;
+    *handle = (void *)num_handles;
+    return 0;
+}
+
+static int give_back(void) {
+    num_live -= 1;
+    return 0;
+}
+
+int cuInit(unsigned flags) { return (int)flags + setting("init", 0); }
+int cuDriverGetVersion(int *version) { *version = setting("version", 13000); return 0; }
+int cuGetErrorName(int code, const char **name) { *name = code == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : NULL; return 0; }
+int cuDeviceGetCount(int *count) { *count = setting("count", 2); return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuDeviceGetName(char *name, int length, int device) { (void)device; snprintf(name, (size_t)length, "Fake GPU"); return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)1 << 34; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    (void)device;
+    *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : 0;
+    return 0;
+}
+int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; return take(context); }
+int cuDevicePrimaryCtxRelease_v2(int device) {
+    (void)device;
+    give_back();
+    printf("not given back: %ld\n", num_live);
+    fflush(stdout);
+    return 0;
+}
+int cuCtxSetCurrent(void *context) { return context == NULL; }
+int cuCtxSynchronize(void) { return 0; }
+int cuModuleLoadData(void **module, const void *image) { (void)image; return take(module) + setting("load", 0); }
+int cuModuleUnload(void *module) { (void)module; return give_back(); }
+int cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; (void)name; *function = module; return 0; }
+int cuModuleGetGlobal_v2(uint64_t *address, size_t *bytes, void *module, const char *name) {
+    (void)bytes; (void)module; (void)name;
+    *address = 0x7000;
+    return 0;
+}
+int cuFuncSetAttribute(void *function, int attribute, int value) { (void)function; return !(attribute == 8 && value == 101376); }
+int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
+    void *handle = NULL;
+    if (bytes > (size_t)1 << 34) {
+        return 2;
+    }
+    take(&handle);
+    *address = (uint64_t)(uintptr_t)handle;
+    return 0;
+}
+int cuMemFree_v2(uint64_t address) { (void)address; return give_back(); }
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    if (flags != 0) {
+        return 1;
+    }
+    num_live += 1;
+    *memory = malloc(bytes);
+    return 0;
+}
+int cuMemFreeHost(void *memory) { free(memory); return give_back(); }
+int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) { (void)from; memset(to, 0, bytes); return 0; }
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
+    (void)to; (void)from; (void)bytes; (void)stream;
+    return 0;
+}
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
+    (void)from; (void)stream;
+    memset(to, 0, bytes);
+    return 0;
+}
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream) {
+    (void)to; (void)from; (void)bytes; (void)stream;
+    return 0;
+}
+int cuMemsetD8Async(uint64_t to, unsigned char byte, size_t bytes, void *stream) {
+    (void)to; (void)byte; (void)bytes; (void)stream;
+    return 0;
+}
+int cuStreamCreate(void **stream, unsigned flags) { return flags == 1 ? take(stream) : 1; }
+int cuStreamDestroy_v2(void *stream) { (void)stream; return give_back(); }
+int cuStreamSynchronize(void *stream) { (void)stream; return setting("synchronize", 0); }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { (void)stream; (void)event; return (int)flags; }
+int cuEventCreate(void **event, unsigned flags) { (void)flags; return take(event); }
+int cuEventDestroy_v2(void *event) { (void)event; return give_back(); }
+int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return 0; }
+int cuEventQuery(void *event) { (void)event; return setting("query", 0); }
+int cuEventSynchronize(void *event) { (void)event; return 0; }
+int cuEventElapsedTime(float *milliseconds, void *from, void *to) { (void)from; (void)to; *milliseconds = 1.5f; return 0; }
+int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned smem_bytes,
+                   void *stream, void **params, void **extra) {
+    (void)function; (void)x; (void)y; (void)z; (void)smem_bytes; (void)stream;
+    return params == NULL || params[0] == NULL || extra != NULL || bx != 256 || by != 1 || bz != 1;
+}
+#endif

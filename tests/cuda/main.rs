@@ -1,0 +1,162 @@
+//! The CUDA device where there is none: whatever is missing is a typed error that says so. A driver that does no work (`fake_libcuda.c`, built
+//! here with the system's C compiler) plays the parts. Each case runs `child` in a process of its own, since a process has one driver.
+
+#![cfg(all(feature = "cuda", target_os = "linux"))]
+
+use dctflow::abi::{ChecksumWords, ChecksumWordsParams};
+use dctflow::device::cuda::Cuda;
+use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream};
+use dctflow::{ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+const ORDINAL_VARIABLE: &str = "FAKE_ORDINAL";
+
+/// Builds the driver in `folder`, with an option for the C compiler.
+fn build_driver(folder: &Path, option: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/fake_libcuda.c");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    for name in ["libcuda.so", "libcuda.so.1"] {
+        let mut command = Command::new(&compiler);
+        command
+            .args(["-shared", "-fPIC", "-Wall", "-Werror=implicit", option, "-o"])
+            .arg(folder.join(name))
+            .arg(&source);
+        assert!(command.status().expect("a C compiler").success(), "{command:?}");
+    }
+    folder.to_owned()
+}
+
+/// What `child` prints with a driver for which `setting` holds.
+fn run_child(driver: &Path, setting: &str, ordinal: u32) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("LD_LIBRARY_PATH", driver)
+        .env("FAKE_CUDA", setting)
+        .env(ORDINAL_VARIABLE, ordinal.to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn expect(setting: &str, ordinal: u32, parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run_child(&build_driver(folder.path(), "-O0"), setting, ordinal);
+    for part in parts {
+        assert!(said.contains(part), "{setting}: no `{part}` in: {said}");
+    }
+}
+
+#[test]
+#[ignore = "the other tests run it, each with another driver"]
+fn child() {
+    let ordinal = std::env::var(ORDINAL_VARIABLE).map_or(0, |ordinal| ordinal.parse().unwrap());
+    match Cuda::open(ordinal).and_then(|cuda| use_device(cuda)) {
+        Ok(()) => println!("well"),
+        Err(error) => println!("{:?}: {error}", error.kind()),
+    }
+}
+
+/// Makes every call that a device has.
+fn use_device(cuda: Arc<Cuda>) -> Result<()> {
+    println!("{:?}", cuda.info());
+    let device: Arc<dyn Device> = cuda;
+    let (stream, other) = (Stream::new(&device)?, Stream::new(&device)?);
+    let (start, end) = (Event::new(&device)?, Event::new(&device)?);
+    let buffer = DeviceBuffer::new(&device, 4096)?;
+    let mut staging = PinnedBuffer::new(&device, 4096)?;
+    assert_eq!(DeviceBuffer::new(&device, 1 << 40).unwrap_err().kind(), ErrorKind::OutOfMemory);
+    stream.record(&start)?;
+    stream.fill(buffer.slice(0..100), 1)?;
+    stream.copy(buffer.slice(0..100), buffer.slice(100..200))?;
+    stream.discard(buffer.all())?;
+    let params = ChecksumWordsParams { words: buffer.ptr(0), checksum: buffer.ptr(64), num_words: 16, reserved: 0 };
+    // SAFETY: both buffers outlive the wait below; this driver touches neither.
+    unsafe {
+        stream.upload(buffer.all(), staging.as_slice())?;
+        stream.launch::<ChecksumWords>(Grid::x(4), 1024, &params)?;
+        stream.download(staging.as_mut_slice(), buffer.all())?;
+        let error = stream.launch::<ChecksumWords>(Grid::x(4), 1 << 20, &params).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+    stream.record(&end)?;
+    other.wait_for(&end)?;
+    other.synchronize()?;
+    end.synchronize()?;
+    println!("happened: {}, {:?}", end.has_happened()?, start.elapsed(&end)?);
+    Ok(())
+}
+
+#[test]
+fn without_a_driver() {
+    if Path::new("/proc/driver/nvidia").exists() {
+        eprintln!("not run: this machine has a driver");
+        return;
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    let said = run_child(nowhere.path(), "", 0);
+    assert!(said.contains("NoDriver: no NVIDIA driver: its library (libcuda.so.1) is not on this machine"), "{said}");
+}
+
+#[test]
+fn with_a_driver_that_lacks_functions() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run_child(&build_driver(folder.path(), "-DWITHOUT_DRIVER_FUNCTIONS"), "", 0);
+    assert!(said.contains("NoDriver: the NVIDIA driver is too old: it has no cuInit"), "{said}");
+}
+
+#[test]
+fn with_a_driver_that_does_not_start() {
+    expect("init=999", 0, &["NoDriver: the NVIDIA driver does not start: CUDA error 999"]);
+    expect("init=34", 0, &["NoDriver: no NVIDIA driver: the libcuda found is the toolkit's stub"]);
+    expect("init=803", 0, &["NoDriver: libcuda and the kernel module are of different driver versions"]);
+}
+
+#[test]
+fn without_a_gpu() {
+    expect("init=100", 0, &["NoDevice: the NVIDIA driver is here, but finds no GPU"]);
+    expect("count=0", 0, &["NoDevice: the NVIDIA driver is here, but finds no GPU"]);
+    expect("", 2, &["NoDevice: there is no GPU 2: this machine shows 2, counted from 0"]);
+    expect("major=7", 1, &["NoDevice: GPU 1 (Fake GPU) has compute capability 7.0; 8.0 or newer is needed"]);
+}
+
+/// What comes of a build that holds kernels, and of one that does not.
+fn expect_of_kernels(setting: &str, with_kernels: &[&str], without: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = build_driver(folder.path(), "-O0");
+    let has_kernels = !run_child(&driver, "", 0).contains("KernelsNotBuilt: this build holds no kernels for GPUs");
+    expect(setting, 0, if has_kernels { with_kernels } else { without });
+}
+
+#[test]
+fn with_a_driver_older_than_the_kernels() {
+    expect_of_kernels(
+        "version=12040",
+        &["NoDriver: the NVIDIA driver is too old: it supports CUDA 12.4, and this build's kernels need 13."],
+        &["KernelsNotBuilt: "],
+    );
+}
+
+#[test]
+fn with_a_gpu_everything_is_given_back() {
+    let well = ["Fake GPU", "max_smem_bytes: 101376", "happened: true, 1.5ms", "well", "not given back: 0"];
+    expect_of_kernels("", &well, &["KernelsNotBuilt: "]);
+    expect_of_kernels("query=600", &["happened: false", "not given back: 0"], &["KernelsNotBuilt: "]);
+}
+
+#[test]
+fn failures_of_the_gpu_are_reported_with_their_code() {
+    expect_of_kernels(
+        "synchronize=700",
+        &["Device: CUDA error 700", "while waiting for a stream", "not given back: 0"],
+        &["KernelsNotBuilt: "],
+    );
+    expect_of_kernels(
+        "load=222",
+        &["KernelsNotBuilt: CUDA error 222", "while loading the kernels"],
+        &["KernelsNotBuilt: "],
+    );
+}
