@@ -213,9 +213,8 @@ mod cuda {
             .iter()
             .map(|(file, _, options)| {
                 let mut command = Command::new(nvcc);
-                command.args(["-std=c++17", "-O3", "-lineinfo", "-Ikernels", "kernels/device.cu"]);
-                // As the emulator's compiler is told: no multiply-add unless the kernel says fmaf.
-                command.arg("--fmad=false").args(*options).arg("-o").arg(out_dir.join(file));
+                command.args(["--options-file", "kernels/nvcc.options", "kernels/device.cu"]);
+                command.args(*options).arg("-o").arg(out_dir.join(file));
                 if cfg!(feature = "emulator") {
                     command.arg("-DDCTFLOW_SELFTEST");
                 }
