@@ -60,6 +60,9 @@ void adopt_os_stack(Fiber &fiber) {
 }
 
 void delete_fiber(Fiber *fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(fiber->stack_bottom, STACK_BYTES);
+#endif
     munmap(fiber->stack_bottom - page_bytes(), STACK_BYTES + page_bytes());
     delete fiber;
 }
@@ -141,6 +144,16 @@ void switch_fiber(Fiber &from, Fiber &to) {
 void arrive_in_new_fiber() {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+}
+
+void arrive_by_signal(Fiber &fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    void *left_behind = nullptr;
+    __sanitizer_start_switch_fiber(&left_behind, fiber.stack_bottom, fiber.stack_bytes);
+    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#else
+    (void)fiber;
 #endif
 }
 

@@ -44,6 +44,9 @@ void switch_fiber(Fiber &from, Fiber &to);
 /* The first thing that a restarted fiber does. */
 void arrive_in_new_fiber();
 
+/* The first thing to do when a signal handler has put the OS thread onto a fiber's stack. */
+void arrive_by_signal(Fiber &fiber);
+
 }  // namespace emulator
 
 #endif

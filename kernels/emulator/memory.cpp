@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -41,6 +42,7 @@ uint8_t *map_guarded(size_t num_bytes) {
         munmap(mapping, num_bytes + 2 * guard);
         return nullptr;
     }
+    ALLOW(usable, num_bytes); /* the address may have been a stack's, and its shadow lives on */
     return usable;
 }
 
@@ -66,14 +68,25 @@ void set_canary(uint8_t *start, size_t num_bytes) {
     FORBID(start, num_bytes);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+/* With halt_on_error=0 the kernel goes on after a report, and its launch fails at the end. A report about anything else is final. */
+void on_sanitizer_report(const char *report) {
+    if (!is_running()) {
+        abort();
+    }
+    const char *error = strstr(report, "ERROR: ");
+    note_sanitizer_report(error == nullptr ? report : error);
+}
+#endif
+
 struct sigaction previous_segv;
 struct sigaction previous_bus;
 
 thread_local const volatile void *fault_address;
 thread_local bool fault_is_write;
 
-/* Runs where the fault was, on the stack kept for it. */
-[[noreturn]] void report_fault() { fail_at_fault(fault_address, fault_is_write); }
+/* Runs where the fault was, on the stack kept for it (of which AddressSanitizer does not know yet). */
+[[noreturn]] __attribute__((no_sanitize("address"))) void report_fault() { fail_at_fault(fault_address, fault_is_write); }
 
 #if defined(__x86_64__) && defined(__linux__)
 bool redirect_to_report(void *context) {
@@ -128,6 +141,9 @@ void install_fault_handler() {
         sigemptyset(&action.sa_mask);
         sigaction(SIGSEGV, &action, &previous_segv);
         sigaction(SIGBUS, &action, &previous_bus);
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_set_error_report_callback(on_sanitizer_report);
+#endif
     });
 }
 

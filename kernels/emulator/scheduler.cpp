@@ -712,8 +712,8 @@ char *fault_stack_top() {
     return fiber.stack_bottom + fiber.stack_bytes;
 }
 
-bool is_stack_guard(const volatile void *address) {
-    const Runner &r = runner();
+/* Whether an address lies just below the running thread's stack. */
+static bool is_stack_guard(const Runner &r, const volatile void *address) {
     const Fiber *fiber = r.threads[r.current].fiber;
     const auto *byte = static_cast<const volatile char *>(address);
     return fiber != nullptr && byte < fiber->stack_bottom && byte >= fiber->stack_bottom - 4096;
@@ -721,11 +721,20 @@ bool is_stack_guard(const volatile void *address) {
 
 void fail_at_fault(const volatile void *address, bool is_write) {
     Runner &r = runner();
-    if (is_stack_guard(address)) {
+    arrive_by_signal(*r.fault_fiber);
+    if (is_stack_guard(r, address)) {
         fail({}, "its stack overflows (a large local array, or recursion)");
     }
     r.failure->fault_address = address;
     fail({}, "%s address %p, which is outside all buffers", is_write ? "writes" : "reads", const_cast<const void *>(address));
+}
+
+void note_sanitizer_report(const char *report) {
+    Runner &r = runner();
+    if (r.failure->message[0] == 0) {
+        begin_message(r, r.current);
+        append(r, "%.*s", static_cast<int>(strcspn(report, "\n")), report);
+    }
 }
 
 int run_cta(const EmulatorLaunch &launch, const EmulatorKernel &kernel, Body body, uint64_t cta_idx, EmulatorCount *counts,
@@ -760,6 +769,9 @@ int run_cta(const EmulatorLaunch &launch, const EmulatorKernel &kernel, Body bod
     }
     for (unsigned w = 0; w < r.num_warps; ++w) {
         flush_counts(r, r.warps[w]);
+    }
+    if (failure->message[0] != 0) {
+        return 1; /* a sanitizer's report, after which the CTA went on to its end */
     }
     if (!r.shared_memory.is_intact()) {
         begin_message(r, 0);

@@ -87,8 +87,8 @@ bool is_running();
 char *fault_stack_top();
 [[noreturn]] void fail_at_fault(const volatile void *address, bool is_write);
 
-/* A thread's stack as [bottom of the guard page, bottom of the stack), to recognise an overflow. */
-bool is_stack_guard(const volatile void *address);
+/* AddressSanitizer has found something in the running thread: it goes on, but its launch fails. */
+void note_sanitizer_report(const char *report);
 
 /* Shared memory of this OS thread's CTA: 1024-byte aligned, `num_bytes` long, a guard page soon behind it. */
 class SharedMemory {
