@@ -13,13 +13,13 @@ pub(super) trait Simd {
     /// Values in one vector.
     const LANES: usize;
 
+    /// Zero in every lane.
+    unsafe fn zero() -> Self::Vector;
     /// All lanes from `from[0..LANES]`.
     unsafe fn load(from: *const f32) -> Self::Vector;
-    /// The first `lanes` lanes from `from[0..lanes]`, zero in the others.
+    /// The first `lanes` lanes (all, if there are fewer) from `from`, zero in the others.
     unsafe fn load_first(from: *const f32, lanes: usize) -> Self::Vector;
-    /// All lanes to `to[0..LANES]`.
-    unsafe fn store(to: *mut f32, x: Self::Vector);
-    /// The first `lanes` lanes to `to[0..lanes]`.
+    /// The first `lanes` lanes (all, if there are fewer) to `to`.
     unsafe fn store_first(to: *mut f32, x: Self::Vector, lanes: usize);
     /// `from[0]` in every lane.
     unsafe fn broadcast(from: *const f32) -> Self::Vector;
@@ -78,10 +78,14 @@ impl fmt::Display for InstructionSet {
 /// Arrays of four: one SSE2 or NEON register, which the compiler finds by itself.
 pub(super) struct Portable;
 
-// SAFETY (of the functions below): the pointers are valid for the lanes named, by the contract of the trait.
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 4] {
+        [0.0; 4]
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 4] {
@@ -91,14 +95,12 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load_first(from: *const f32, lanes: usize) -> [f32; 4] {
-        // SAFETY: valid for `lanes` values, by contract.
-        std::array::from_fn(|lane| if lane < lanes { unsafe { from.add(lane).read() } } else { 0.0 })
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, x: [f32; 4]) {
-        // SAFETY: valid for four values, by contract.
-        unsafe { to.cast::<[f32; 4]>().write_unaligned(x) }
+        let mut x = [0.0; 4];
+        for (lane, value) in x.iter_mut().enumerate().take(lanes) {
+            // SAFETY: valid for `lanes` values, by contract.
+            *value = unsafe { from.add(lane).read() };
+        }
+        x
     }
 
     #[inline(always)]
@@ -116,22 +118,25 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn mul_add(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+    unsafe fn mul_add(a: [f32; 4], b: [f32; 4], mut c: [f32; 4]) -> [f32; 4] {
         // Without the instruction, f32::mul_add is a call into the C library.
         const HAS_FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-        std::array::from_fn(
-            |lane| if HAS_FMA { a[lane].mul_add(b[lane], c[lane]) } else { a[lane] * b[lane] + c[lane] },
-        )
+        for (c, (a, b)) in c.iter_mut().zip(a.into_iter().zip(b)) {
+            *c = if HAS_FMA { a.mul_add(b, *c) } else { a * b + *c };
+        }
+        c
     }
 
     #[inline(always)]
-    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|lane| a[lane] + b[lane])
+    unsafe fn add(mut a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
     }
 
     #[inline(always)]
-    unsafe fn relu(x: [f32; 4]) -> [f32; 4] {
-        x.map(|value| if value < 0.0 { 0.0 } else { value })
+    unsafe fn relu(mut x: [f32; 4]) -> [f32; 4] {
+        x.iter_mut().filter(|x| **x < 0.0).for_each(|x| *x = 0.0);
+        x
     }
 }
 
@@ -156,6 +161,12 @@ mod x86 {
         const LANES: usize = 16;
 
         #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: the instruction set runs here, by contract.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {
             // SAFETY: AVX-512F runs here and `from` is valid for 16 values, by contract.
             unsafe { _mm512_loadu_ps(from) }
@@ -168,14 +179,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn store(to: *mut f32, x: __m512) {
-            // SAFETY: AVX-512F runs here and `to` is valid for 16 values, by contract.
-            unsafe { _mm512_storeu_ps(to, x) }
-        }
-
-        #[inline(always)]
         unsafe fn store_first(to: *mut f32, x: __m512, lanes: usize) {
-            // SAFETY: as `store`; lanes that the mask leaves out are not touched.
+            // SAFETY: as `load`; lanes that the mask leaves out are not touched.
             unsafe { _mm512_mask_storeu_ps(to, first_lanes(lanes), x) }
         }
 
@@ -221,6 +226,12 @@ mod x86 {
         const LANES: usize = 8;
 
         #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            // SAFETY: the instruction set runs here, by contract.
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
             // SAFETY: AVX2 runs here and `from` is valid for 8 values, by contract.
             unsafe { _mm256_loadu_ps(from) }
@@ -233,14 +244,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn store(to: *mut f32, x: __m256) {
-            // SAFETY: AVX2 runs here and `to` is valid for 8 values, by contract.
-            unsafe { _mm256_storeu_ps(to, x) }
-        }
-
-        #[inline(always)]
         unsafe fn store_first(to: *mut f32, x: __m256, lanes: usize) {
-            // SAFETY: as `store`; lanes that the mask leaves out are not touched.
+            // SAFETY: as `load`; lanes that the mask leaves out are not touched.
             unsafe { _mm256_maskstore_ps(to, first_lanes_mask(lanes), x) }
         }
 

@@ -127,32 +127,22 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile)
     // SAFETY: the pointers stay within what the contract promises: rows below ROWS, columns below `tile.columns` of the output and the
     // residual, and vectors below VECTORS of the panel, which is padded to whole vectors.
     unsafe {
-        let lanes = |v: usize| (tile.columns - v * S::LANES).min(S::LANES);
-        let outputs: [*mut f32; ROWS] = std::array::from_fn(|r| tile.output.add(tile.output_offsets[r]));
-        let mut sums: [[S::Vector; VECTORS]; ROWS] = match tile.bias {
-            Some(bias) => [std::array::from_fn(|v| S::load(bias.add(v * S::LANES))); ROWS],
-            None => outputs.map(|output| {
-                std::array::from_fn(|v| match lanes(v) {
-                    lanes if lanes == S::LANES => S::load(output.add(v * S::LANES)),
-                    lanes => S::load_first(output.add(v * S::LANES), lanes),
-                })
-            }),
-        };
-
-        for k in 0..tile.depth {
-            let weights: [S::Vector; VECTORS] =
-                std::array::from_fn(|v| S::load(tile.weights.add((2 * k + v) * S::LANES)));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let x = S::broadcast(tile.windows.add(r * DEPTH_BLOCK + k));
-                for (sum, &weights) in sums.iter_mut().zip(&weights) {
-                    *sum = S::mul_add(x, weights, *sum);
-                }
+        // Loops, not closures: a closure is not compiled for the instruction set of the function around it.
+        let mut sums = [[S::zero(); VECTORS]; ROWS];
+        for (sums, &offset) in sums.iter_mut().zip(tile.output_offsets) {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = match tile.bias {
+                    Some(bias) => S::load(bias.add(v * S::LANES)),
+                    None => S::load_first(tile.output.add(offset + v * S::LANES), tile.columns - v * S::LANES),
+                };
             }
         }
 
-        for (r, sums) in sums.iter().enumerate() {
+        let sums = accumulate::<S, ROWS, VECTORS>(tile, sums);
+
+        for (r, (sums, &offset)) in sums.iter().zip(tile.output_offsets).enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
-                let lanes = lanes(v);
+                let lanes = tile.columns - v * S::LANES;
                 let mut y = sum;
                 if let Some(epilogue) = tile.epilogue {
                     if let Some((residual, pitch)) = epilogue.residual {
@@ -162,12 +152,36 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile)
                         y = S::relu(y);
                     }
                 }
-                if lanes == S::LANES {
-                    S::store(outputs[r].add(v * S::LANES), y);
-                } else {
-                    S::store_first(outputs[r].add(v * S::LANES), y, lanes);
+                S::store_first(tile.output.add(offset + v * S::LANES), y, lanes);
+            }
+        }
+    }
+}
+
+/// The loop over the depth. The sums come and go by value, so that the compiler keeps them in registers in between, although the
+/// loops before and after it index them.
+///
+/// # Safety
+/// As [`TileKernel::run`], from code compiled for `S`.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    tile: &Tile,
+    mut sums: [[S::Vector; VECTORS]; ROWS],
+) -> [[S::Vector; VECTORS]; ROWS] {
+    for k in 0..tile.depth {
+        // SAFETY: `k` is below the depth that windows and weights are valid for; the rest as in `compute`.
+        unsafe {
+            let mut weights = [S::zero(); VECTORS];
+            for (v, weights) in weights.iter_mut().enumerate() {
+                *weights = S::load(tile.weights.add((2 * k + v) * S::LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = S::broadcast(tile.windows.add(r * DEPTH_BLOCK + k));
+                for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                    *sum = S::mul_add(x, weights, *sum);
                 }
             }
         }
     }
+    sums
 }
