@@ -41,11 +41,12 @@ fn spread(idx: usize, ratio: f64) -> f64 {
 }
 
 /// Quantiles of file sizes: (share of files, bytes), linear in between.
-const SIZE_QUANTILES: [(f64, f64); 7] = [
+const SIZE_QUANTILES: [(f64, f64); 8] = [
     (0.0, 3_000.0),
     (0.05, 16_000.0),
-    (0.25, 84_000.0),
+    (0.25, 60_000.0),
     (0.5, 107_000.0),
+    (0.75, 140_000.0),
     (0.95, 212_000.0),
     (0.99, 404_000.0),
     (1.0, 724_000.0),
@@ -79,8 +80,8 @@ fn quality(random: &mut Random) -> u8 {
 fn size(random: &mut Random, target_bytes: f64, layout: &Layout) -> (u32, u32) {
     let num_planes: f64 = layout.sampling.iter().map(|&(h, v)| f64::from(h * v)).sum::<f64>()
         / layout.sampling.iter().map(|&(h, v)| f64::from(h * v)).fold(1.0, f64::max);
-    // About 105 bits per block, half as many to twice as many.
-    let bits_per_block = 105.0 * (0.6 + 0.8 * f64::from(random.unit()));
+    // What photo collections have on average is 105; the mean of the inverse counts here.
+    let bits_per_block = 118.0 * (0.6 + 0.8 * f64::from(random.unit()));
     let num_pixels = target_bytes * 8.0 / bits_per_block * 64.0 / num_planes;
     let aspect = *random.pick(&[4.0 / 3.0, 3.0 / 2.0]);
     let long = (num_pixels * aspect).sqrt().max(24.0);

@@ -23,7 +23,7 @@ impl Engine for Cpu {
     }
 }
 
-/// Names engines, separated by commas, whose absence is a failure.
+/// Names engines, separated by commas, whose absence is a failure. Other test programs read it too, for theirs.
 const REQUIRE_VARIABLE: &str = "DCTFLOW_REQUIRE_ENGINES";
 
 /// All engines that this build and machine have. The missing ones are named on stderr; one that `DCTFLOW_REQUIRE_ENGINES` names
