@@ -8,7 +8,7 @@ use common::{compare, library, malformed, matrix, odd, oracle, oracle12};
 use dctflow::ImageError;
 use dctflow::cpu::{self, Decoder};
 use dctflow::jpeg::{EntropyCoding, Limits, Process, Status};
-use dctflow::synth::{Random, flip_bit, mutate, truncations};
+use dctflow::synth::{Codes, Encoding, Interleaving, Random, Restart, flip_bit, mutate, sequential_scans, truncations};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -104,18 +104,30 @@ fn victims() -> Vec<(String, Vec<u8>)> {
         let image = odd::photo_as(process, coding);
         let plain = odd::encoding(&image);
         let mut restarting = plain.clone();
-        restarting.scans.iter_mut().for_each(|scan| scan.restart = dctflow::synth::Restart::EveryRow);
+        restarting.scans.iter_mut().for_each(|scan| scan.restart = Restart::EveryRow);
         victims.push((format!("{process:?} {coding:?}"), plain.encode(&image).to_bytes()));
         victims.push((format!("{process:?} {coding:?} with restarts"), restarting.encode(&image).to_bytes()));
+    }
+    for codes in [Codes::Standard, Codes::Long, Codes::FixedLength] {
+        let image = odd::photo(&[(1, 1), (1, 1), (1, 1)], 70);
+        let mut encoding = Encoding::new(sequential_scans(&image.frame, Interleaving::Mixed));
+        encoding.scans.iter_mut().for_each(|scan| scan.codes = codes);
+        victims.push((format!("4:4:4, two scans, {codes:?} codes"), encoding.encode(&image).to_bytes()));
     }
     victims
 }
 
-/// `num_variants` damaged files of each victim. Where libjpeg reads one without a warning, so must we, and see the same.
+/// How many times the usual number of damaged files are tried: `DCTFLOW_TEST_EFFORT`, 1 by default.
+fn effort() -> u64 {
+    std::env::var("DCTFLOW_TEST_EFFORT").map_or(1, |effort| effort.parse().expect("DCTFLOW_TEST_EFFORT is a number"))
+}
+
+/// `num_variants` damaged files of each victim, and more with more effort. Where libjpeg reads one without a warning, so must we, and see the same.
 fn check_damaged(num_variants: u64, min_judged: usize, damage: impl Fn(&[u8], &mut Random) -> Vec<u8> + Sync) {
     let victims = victims();
-    let variants =
-        victims.par_iter().flat_map(|victim| (0..num_variants).into_par_iter().map(move |seed| (victim, seed)));
+    let variants = victims
+        .par_iter()
+        .flat_map(|victim| (0..num_variants * effort()).into_par_iter().map(move |seed| (victim, seed)));
     let case = |((name, bytes), seed): (&(String, Vec<u8>), u64)| {
         let damaged = damage(bytes, &mut Random::new(seed));
         Case::new(format!("{name}, damaged with seed {seed}"), damaged, Expected::AsLibjpegIfClean)
@@ -125,12 +137,12 @@ fn check_damaged(num_variants: u64, min_judged: usize, damage: impl Fn(&[u8], &m
 
 #[test]
 fn flipped_bits() {
-    check_damaged(2000, 4000, |bytes, random| flip_bit(bytes, random.below(bytes.len() as u32 * 8) as usize));
+    check_damaged(3000, 10_000, |bytes, random| flip_bit(bytes, random.below(bytes.len() as u32 * 8) as usize));
 }
 
 #[test]
 fn mutated_files() {
-    check_damaged(1500, 1000, |bytes, random| {
+    check_damaged(2500, 3000, |bytes, random| {
         let num_changes = 1 + random.below(3);
         (0..num_changes).fold(bytes.to_vec(), |bytes, _| mutate(&bytes, random))
     });
