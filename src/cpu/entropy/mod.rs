@@ -13,7 +13,8 @@
 //! - A Huffman table is checked when a scan uses it.
 //!
 //! Exceptions, where T.81 is followed instead: the height may come from DNL, and a second sequential scan of a component replaces the
-//! first one's blocks.
+//! first one's blocks. And `FF FF 00` in sequential data is a byte FF and nothing else: libjpeg's fast path gives up on it, and the
+//! slower one that takes over leaves in the block what the first attempt wrote there.
 //!
 //! # What a corrupt file gives
 //!
