@@ -76,6 +76,7 @@ impl Decoder {
             scans_decoded: 0,
             visits_left: limits.max_expansion.saturating_mul(VISITS_PER_COEFFICIENT).saturating_mul(bytes.len() as u64),
         };
+        self.scan_decoder.begin_frame(frame);
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
         let (report, planes) = run.finish(end, &self.log);
         if report.status == Status::Failed {

@@ -44,6 +44,12 @@ impl<'a> BitReader<'a> {
         self.window >> (64 - num_bits)
     }
 
+    /// The next `num_bits` (0 to 56), not consumed.
+    #[inline(always)]
+    pub fn peek_any(&self, num_bits: u32) -> u64 {
+        self.window >> 1 >> (63 - num_bits)
+    }
+
     /// Consumes bits; no more than were filled in.
     #[inline(always)]
     pub fn consume(&mut self, num_bits: u32) {

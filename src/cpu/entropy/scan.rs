@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::IntervalOutcome;
 use super::bits::PADDING_BYTES;
 use super::destuff::Destuffed;
 use super::layout::ScanLayout;
 use super::lookup::{Lookup, LookupCache};
-use super::sequential::ComponentTables;
-use super::{IntervalOutcome, progressive, sequential};
+use super::progressive::{NonzeroMasks, ProgressiveScan};
+use super::sequential::{ComponentTables, SequentialScan};
 use crate::cpu::arithmetic::{self, PieceData};
 use crate::jpeg::{EntropyCoded, EntropyCoding, Frame, Piece, Plane, Process, Scan, assign_intervals};
 use crate::{CorruptKind, ImageError};
@@ -88,9 +89,17 @@ enum Coding {
 pub struct ScanDecoder {
     destuffed: Destuffed,
     lookups: LookupCache,
+    nonzero: NonzeroMasks,
 }
 
 impl ScanDecoder {
+    /// Makes ready for a new frame, whose planes are zero if it is progressive.
+    pub fn begin_frame(&mut self, frame: &Frame) {
+        if (frame.process, frame.coding) == (Process::Progressive, EntropyCoding::Huffman) {
+            self.nonzero.reset(frame);
+        }
+    }
+
     /// Decodes a scan into the frame's planes and notes its faults. Gives the offset of the end of its data.
     ///
     /// Fails, with the planes untouched, if the scan cannot be decoded at all ([`Scan::check`], or a Huffman table that is no prefix
@@ -115,6 +124,7 @@ impl ScanDecoder {
             coding,
             destuffed: &self.destuffed,
             coded: &coded,
+            nonzero: &mut self.nonzero,
             planes,
             log,
         };
@@ -162,6 +172,7 @@ struct ScanRun<'a> {
     coding: Coding,
     destuffed: &'a Destuffed,
     coded: &'a EntropyCoded,
+    nonzero: &'a mut NonzeroMasks,
     planes: &'a mut [Plane],
     log: &'a mut FaultLog,
 }
@@ -269,12 +280,12 @@ impl ScanRun<'_> {
     }
 
     fn decode_data(&mut self, mcus: Range<u32>, piece: Range<usize>) -> IntervalOutcome {
-        let Self { layout, planes, scan, .. } = self;
+        let Self { layout, nonzero, planes, scan, .. } = self;
         let data = &self.destuffed.data[..];
         match &self.coding {
-            Coding::Sequential(tables) => sequential::decode_interval(layout, tables, planes, mcus, data, piece),
+            Coding::Sequential(tables) => SequentialScan { layout, tables }.decode_interval(planes, mcus, data, piece),
             Coding::Progressive(tables) => {
-                progressive::decode_interval(scan, layout, tables, planes, mcus, data, piece)
+                ProgressiveScan { scan, layout, tables }.decode_interval(planes, nonzero, mcus, data, piece)
             }
             Coding::Arithmetic => {
                 let is_progressive = self.frame.process == Process::Progressive;

@@ -37,48 +37,79 @@ impl ComponentTables {
     }
 }
 
-/// Decodes the MCUs of one restart interval from one piece of destuffed data. Blocks that are not received are zero, those of
-/// the MCUs after the first one that lacks a block are left for the caller to set to zero.
-pub fn decode_interval(
-    layout: &ScanLayout,
-    tables: &[ComponentTables],
-    planes: &mut [Plane],
-    mcus: Range<u32>,
-    data: &[u8],
-    piece: Range<usize>,
-) -> IntervalOutcome {
-    let end_bits = piece.end as u64 * 8;
-    let mut bad_codes = BadCodes { mcu_idx: mcus.start, end_bits, first: None };
-    let mut decoder = BlockDecoder { reader: BitReader::new(data, piece.start), bad_codes: &mut bad_codes };
-    let mut predictions = [0i32; 4];
-    let (mut mcu_x, mut mcu_y) = layout.position(mcus.start);
-    for mcu_idx in mcus {
-        decoder.bad_codes.mcu_idx = mcu_idx;
-        for (block_idx, place) in layout.blocks.iter().enumerate() {
-            let offset = place.offset(mcu_x, mcu_y);
-            let plane = &mut planes[place.plane_idx].data;
-            let Some(block) = plane.get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<64>()) else { break };
-            let prediction = &mut predictions[place.scan_component_idx & 3];
-            decoder.decode(&tables[place.scan_component_idx], prediction, block);
-            if decoder.reader.position_bits() > end_bits {
-                zero_blocks_from(block_idx, layout, planes, mcu_x, mcu_y);
-                return IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: Some(mcu_idx) };
-            }
-        }
-        mcu_x += 1;
-        if mcu_x == layout.mcus_wide as usize {
-            (mcu_x, mcu_y) = (0, mcu_y + 1);
-        }
-    }
-    let end_bits = decoder.reader.position_bits();
-    IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: None }
+/// A scan, ready to be decoded.
+pub struct SequentialScan<'a> {
+    /// Where its blocks lie.
+    pub layout: &'a ScanLayout,
+    /// One per component.
+    pub tables: &'a [ComponentTables],
 }
 
-#[cold]
-fn zero_blocks_from(block_idx: usize, layout: &ScanLayout, planes: &mut [Plane], mcu_x: usize, mcu_y: usize) {
-    for place in &layout.blocks[block_idx..] {
-        let offset = place.offset(mcu_x, mcu_y);
-        planes[place.plane_idx].data[offset..offset + 64].fill(0);
+impl SequentialScan<'_> {
+    /// Decodes the MCUs of one restart interval from one piece of destuffed data. Blocks that are not received are zero, those of
+    /// the MCUs after the first one that lacks a block are left for the caller to set to zero.
+    pub fn decode_interval(
+        &self,
+        planes: &mut [Plane],
+        mcus: Range<u32>,
+        data: &[u8],
+        piece: Range<usize>,
+    ) -> IntervalOutcome {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.decode_interval_bmi2(planes, mcus, data, piece) };
+        }
+        self.decode_blocks(planes, mcus, data, piece)
+    }
+
+    /// The same, compiled for shifts by any register in one cycle: each symbol waits for the shift of the one before.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "bmi1,bmi2")]
+    fn decode_interval_bmi2(
+        &self,
+        planes: &mut [Plane],
+        mcus: Range<u32>,
+        data: &[u8],
+        piece: Range<usize>,
+    ) -> IntervalOutcome {
+        self.decode_blocks(planes, mcus, data, piece)
+    }
+
+    #[inline(always)]
+    fn decode_blocks(
+        &self,
+        planes: &mut [Plane],
+        mcus: Range<u32>,
+        data: &[u8],
+        piece: Range<usize>,
+    ) -> IntervalOutcome {
+        let (layout, tables) = (self.layout, self.tables);
+        let end_bits = piece.end as u64 * 8;
+        let mut bad_codes = BadCodes { mcu_idx: mcus.start, end_bits, first: None };
+        let mut decoder = BlockDecoder { reader: BitReader::new(data, piece.start), bad_codes: &mut bad_codes };
+        let mut predictions = [0i32; 4];
+        let (mut mcu_x, mut mcu_y) = layout.position(mcus.start);
+        for mcu_idx in mcus {
+            decoder.bad_codes.mcu_idx = mcu_idx;
+            for (block_idx, place) in layout.blocks.iter().enumerate() {
+                let offset = place.offset(mcu_x, mcu_y);
+                let plane = &mut planes[place.plane_idx].data;
+                let Some(block) = plane.get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<64>()) else { break };
+                let prediction = &mut predictions[place.scan_component_idx & 3];
+                decoder.decode(&tables[place.scan_component_idx], prediction, block);
+                if decoder.reader.position_bits() > end_bits {
+                    layout.zero_blocks_from(block_idx, planes, mcu_x, mcu_y);
+                    return IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: Some(mcu_idx) };
+                }
+            }
+            mcu_x += 1;
+            if mcu_x == layout.mcus_wide as usize {
+                (mcu_x, mcu_y) = (0, mcu_y + 1);
+            }
+        }
+        let end_bits = decoder.reader.position_bits();
+        IntervalOutcome { end_bits, bad: bad_codes.first, truncated_mcu: None }
     }
 }
 
