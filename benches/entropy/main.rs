@@ -1,7 +1,7 @@
 //! Entropy decoding on one core, against libjpeg-turbo's (the same C code, as mozjpeg builds it) on the same files in the same run.
 //!
-//! The ratio is what counts: it is taken first, from rounds in which both decode the same files in turn. Files: the photos under
-//! `photos/imagenet-sample` and `photos/web` of `DCTFLOW_DATA` (else `../shared/data`), where present.
+//! The ratio is what counts: it is taken first, from rounds in which both decode the same files in turn. Files: generated ones, and the
+//! photos under `photos/imagenet-sample` and `photos/web` of `DCTFLOW_DATA` (else `../shared/data`), where present.
 
 mod libjpeg;
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dctflow::cpu;
 use dctflow::jpeg::{Header, Limits, Process, Status};
+use dctflow::synth::photo_set;
 use libjpeg::Libjpeg;
 
 /// Files of one kind.
@@ -30,10 +31,11 @@ impl Set {
 /// At most this many files of a kind.
 const FILES_PER_SET: usize = 40;
 
-fn photos() -> Vec<Set> {
+fn sets() -> Vec<Set> {
+    let mut sets: Vec<Set> = Vec::new();
+    photo_set(2018, 64).into_iter().for_each(|file| add(&mut sets, "generated", file));
     let data = std::env::var_os("DCTFLOW_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let mut sets: Vec<Set> = Vec::new();
     for folder in ["photos/imagenet-sample", "photos/web"] {
         let Ok(entries) = fs::read_dir(data.join(folder)) else {
             eprintln!("no {folder} under {}: set DCTFLOW_DATA", data.display());
@@ -114,7 +116,7 @@ fn print_ratio(set: &Set) {
 }
 
 fn entropy(criterion: &mut Criterion) {
-    let sets = photos();
+    let sets = sets();
     sets.iter().for_each(print_ratio);
     for set in &sets {
         let mut group = criterion.benchmark_group(&set.name);

@@ -242,19 +242,148 @@ fn first_reason(a: Option<ImageError>, b: Option<ImageError>) -> Option<ImageErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CorruptKind::{self, BadCode, Excess, RestartMarker, Truncated};
+    use crate::jpeg::marker::code;
+
+    /// A gray file of one row of blocks. Its only DC code is 0 (no difference), its only AC code is 0 (EOB): a block is two bits, 00.
+    struct GrayFile {
+        bytes: Vec<u8>,
+    }
+
+    impl GrayFile {
+        fn new(frame_marker: u8, num_blocks: u8) -> Self {
+            let mut file = Self { bytes: vec![0xFF, code::SOI] };
+            file.segment(code::DQT, &[&[0][..], &[1; 64]].concat());
+            file.segment(code::DHT, &[&[0][..], &[1], &[0; 15], &[0]].concat());
+            file.segment(code::DHT, &[&[0x10][..], &[1], &[0; 15], &[0]].concat());
+            file.segment(frame_marker, &[8, 0, 8, num_blocks >> 5, num_blocks << 3, 1, 1, 0x11, 0]);
+            file
+        }
+
+        fn segment(&mut self, marker: u8, payload: &[u8]) {
+            self.bytes.extend([0xFF, marker]);
+            self.bytes.extend((payload.len() as u16 + 2).to_be_bytes());
+            self.bytes.extend(payload);
+        }
+
+        fn scan(&mut self, (ss, se): (u8, u8), ah_al: u8, data: &[u8]) -> usize {
+            self.segment(code::SOS, &[1, 1, 0, ss, se, ah_al]);
+            self.bytes.extend(data);
+            self.bytes.len() - data.len()
+        }
+
+        fn decode(mut self) -> DecodeReport {
+            self.bytes.extend([0xFF, code::EOI]);
+            decode(&self.bytes, &Limits::default()).report
+        }
+    }
+
+    /// Reason and offset in the data, first untrusted MCU, number of untrusted ones.
+    type Outcome = (Option<(CorruptKind, u64)>, Option<u32>, u32);
+
+    /// Eight blocks in one sequential scan.
+    fn outcome(restart_interval_mcus: u8, data: &[u8]) -> Outcome {
+        let mut file = GrayFile::new(code::SOF0, 8);
+        file.segment(code::DRI, &[0, restart_interval_mcus]);
+        let data_at = file.scan((0, 63), 0, data) as u64;
+        let report = file.decode();
+        let reason = report.reason.map(|reason| match reason {
+            ImageError::Corrupt { at_bytes, what } => (what, at_bytes - data_at),
+            other => panic!("{other}"),
+        });
+        assert_eq!(report.status == Status::Complete, reason.is_none());
+        assert_eq!((report.mcus, report.scans), (8, 1));
+        assert_eq!(report.scans_complete == 1, reason.is_none());
+        (reason, report.first_untrusted_mcu, report.untrusted_mcus)
+    }
+
+    #[test]
+    fn data_of_the_right_length_are_complete() {
+        assert_eq!(outcome(0, &[0, 0]), (None, None, 0));
+        assert_eq!(outcome(0, &[0, 0, 0xFF, 0xD0]), (None, None, 0)); // RSTm after the last MCU
+        assert_eq!(outcome(2, &[0, 0xFF, 0xD0, 0, 0xFF, 0xD1, 0, 0xFF, 0xFF, 0xD2, 0]), (None, None, 0));
+    }
+
+    #[test]
+    fn short_data_are_truncated_and_long_data_are_excess() {
+        assert_eq!(outcome(0, &[0]), (Some((Truncated, 1)), Some(4), 4));
+        assert_eq!(outcome(0, &[]), (Some((Truncated, 0)), Some(0), 8));
+        assert_eq!(outcome(0, &[0, 0, 0]), (Some((Excess, 2)), None, 0));
+        assert_eq!(outcome(0, &[0, 0, 0xFF, 0xD0, 0]), (Some((Excess, 4)), None, 0));
+    }
+
+    #[test]
+    fn a_pattern_that_is_no_code_takes_seventeen_bits() {
+        // One block, seventeen ones as the next DC code, and 0 for the rest.
+        assert_eq!(outcome(0, &[0x3F, 0xFF, 0, 0xE0, 0]), (Some((BadCode, 0)), Some(1), 7));
+        // The ones end too soon: that counts as the end of the data.
+        assert_eq!(outcome(0, &[0x3F, 0xFF, 0]), (Some((Truncated, 3)), Some(1), 7));
+    }
+
+    #[test]
+    fn restart_markers_bring_decoding_back() {
+        let lost = [0, 0xFF, 0xD0, 0, 0xFF, 0xD2, 0];
+        assert_eq!(outcome(2, &lost), (Some((RestartMarker, 4)), Some(4), 2));
+        let misnumbered = [0, 0xFF, 0xD0, 0, 0xFF, 0xD5, 0, 0xFF, 0xD2, 0];
+        assert_eq!(outcome(2, &misnumbered), (Some((RestartMarker, 4)), Some(4), 2));
+        let repeated = [0, 0xFF, 0xD0, 0, 0xFF, 0xD1, 0, 0xFF, 0xD1, 0, 0xFF, 0xD2, 0];
+        assert_eq!(outcome(2, &repeated), (Some((RestartMarker, 7)), None, 0));
+        let invalid_pair = [0, 0xFF, 0xD0, 0xFF, 0x40, 9, 0xFF, 0xD1, 0, 0xFF, 0xD2, 0];
+        assert_eq!(outcome(2, &invalid_pair), (Some((Truncated, 3)), Some(2), 2));
+        let none_at_the_end = [0, 0xFF, 0xD0, 0];
+        assert_eq!(outcome(2, &none_at_the_end), (Some((Truncated, 4)), Some(4), 4));
+    }
+
+    #[test]
+    fn scans_that_were_never_sent_leave_no_mcu_untrusted() {
+        let mut file = GrayFile::new(code::SOF2, 8);
+        file.scan((0, 0), 0, &[0]);
+        let eoi_at = file.bytes.len() as u64 + 2;
+        let report = file.decode();
+        assert_eq!(report.reason, Some(ImageError::MissingScans { at_bytes: eoi_at }));
+        assert_eq!((report.status, report.first_untrusted_mcu, report.scans_complete), (Status::Partial, None, 1));
+    }
+
+    #[test]
+    fn scans_out_of_order_are_decoded_and_reported() {
+        let mut file = GrayFile::new(code::SOF2, 8);
+        file.scan((0, 0), 1, &[0]);
+        let sos_at = file.bytes.len() as u64;
+        file.scan((0, 0), 0x21, &[0]); // a second refinement bit, where the first is due
+        let report = file.decode();
+        assert_eq!(report.reason.and_then(|reason| reason.at_bytes()), Some(sos_at));
+        assert_eq!((report.scans, report.scans_complete, report.untrusted_mcus), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_scan_that_cannot_be_decoded_distrusts_its_mcus() {
+        let mut file = GrayFile::new(code::SOF2, 8);
+        file.scan((0, 0), 0, &[0]);
+        file.scan((9, 3), 0, &[0]); // a band that ends before it begins
+        let report = file.decode();
+        assert_eq!(report.reason.map(|reason| reason.code()), Some("malformed"));
+        assert_eq!((report.status, report.untrusted_mcus), (Status::Partial, 8));
+    }
+
+    #[test]
+    fn the_work_of_all_scans_is_limited() {
+        let mut file = GrayFile::new(code::SOF2, 64);
+        for _ in 0..250 {
+            file.scan((0, 0), 0, &[0]);
+        }
+        let limits = Limits { max_expansion: 32, ..Limits::default() };
+        let report = decode(&file.bytes, &limits).report;
+        let bytes_per_scan = 64 * 128;
+        assert_eq!(u64::from(report.scans), 32 * VISITS_PER_COEFFICIENT * file.bytes.len() as u64 / bytes_per_scan);
+        assert!(report.scans < 250);
+    }
 
     #[test]
     fn garbage_fails_with_a_reason() {
-        let limits = Limits::default();
-        for bytes in [
-            &b""[..],
-            b"\xFF",
-            b"\xFF\xD8",
-            b"\xFF\xD8\xFF\xD9",
-            b"GIF89a",
-            b"\xFF\xD8\xFF\xC0\0\x0B\x08\xFF\xDC\xFF\xDC",
-        ] {
-            let decoded = decode(bytes, &limits);
+        for bytes in
+            [&b""[..], b"\xFF", b"\xFF\xD8", b"\xFF\xD8\xFF\xD9", b"GIF89a", b"\xFF\xD8\xFF\xC0\0\x0B\x08\xFF\xDC"]
+        {
+            let decoded = decode(bytes, &Limits::default());
             assert_eq!(decoded.report.status, Status::Failed);
             assert!(decoded.coefficients.is_none() && decoded.report.reason.is_some());
         }

@@ -516,3 +516,190 @@ impl<'a> Segment<'a> {
         Ok(FrameHeader { kind, precision_bits, width, height, components })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(marker: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u16 + 2).to_be_bytes();
+        [&[0xFF, marker], &length[..], payload].concat()
+    }
+
+    /// 24 x 16 samples, 4:2:0, with table 0 for everything.
+    const FRAME: [u8; 15] = [8, 0, 16, 0, 24, 3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0];
+    const SCAN_OF_ALL: [u8; 10] = [3, 1, 0, 2, 0, 3, 0, 0, 63, 0];
+
+    fn quant_table() -> Vec<u8> {
+        segment(code::DQT, &[&[0][..], &[1; 64]].concat())
+    }
+
+    fn file(parts: &[&[u8]]) -> Vec<u8> {
+        [&[0xFF, code::SOI], &parts.concat()[..]].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Header, ImageError> {
+        Header::parse(bytes, &Limits::default())
+    }
+
+    fn what(result: Result<Header, ImageError>) -> &'static str {
+        match result.expect_err("is refused") {
+            ImageError::Malformed { what, .. } | ImageError::Unsupported { what, .. } => what,
+            ImageError::OverLimit { what, .. } | ImageError::NotJpeg { what } => what,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_header_ends_at_the_first_scan() {
+        let bytes = file(&[
+            &segment(code::APP0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"),
+            &segment(code::COM, b"hello"),
+            &[0xFF, 0xFF],
+            &quant_table(),
+            &segment(code::SOF0, &FRAME),
+            &segment(code::DRI, &[1, 2]),
+            &segment(code::SOS, &SCAN_OF_ALL),
+            &[1, 2, 3],
+        ]);
+        let header = parse(&bytes).unwrap();
+        assert_eq!((header.frame.width, header.frame.height, header.frame.mcus()), (24, 16, 2));
+        assert_eq!((header.frame.sampling_name().as_str(), header.color), ("4:2:0", ColorModel::YCbCr));
+        assert_eq!((header.metadata.num_app_segments, header.metadata.num_comments), (1, 1));
+        let scan = &header.first_scan;
+        assert_eq!((scan.ecs_offset, scan.restart_interval_mcus), (bytes.len() - 3, 258));
+        assert!(header.is_single_scan() && scan.components.iter().all(|c| c.is_first));
+        assert_eq!(
+            scan.check(&header.frame),
+            Ok(()),
+            "the typical Huffman tables stand in for those that are not sent"
+        );
+        assert_eq!(header.scans(&bytes).count(), 1);
+    }
+
+    #[test]
+    fn tables_and_intervals_belong_to_the_scans_after_them() {
+        let scan_of = |id: u8| segment(code::SOS, &[1, id, 0x11, 0, 63, 0]);
+        let huffman = segment(code::DHT, &[&[0x11][..], &[1], &[0; 15], &[7]].concat());
+        let bytes = file(&[
+            &quant_table(),
+            &segment(code::SOF1, &FRAME),
+            &scan_of(1),
+            &[5, 0xFF, 0, 0xFF, 0xD0, 6],
+            &huffman,
+            &segment(code::DRI, &[0, 9]),
+            b"rubbish",
+            &scan_of(2),
+            &[7],
+            &[0xFF, code::EOI],
+            &scan_of(3),
+        ]);
+        let header = parse(&bytes).unwrap();
+        let mut scans = header.scans(&bytes);
+        let first = scans.next().unwrap().unwrap();
+        let second = scans.next().unwrap().unwrap();
+        assert_eq!(scans.next(), None, "what follows EOI is not read");
+        assert_eq!((first.restart_interval_mcus, second.restart_interval_mcus), (0, 9));
+        assert_eq!((first.components[0].component_idx, second.components[0].component_idx), (0, 1));
+        assert_eq!(first.tables.ac[1].as_ref().unwrap().num_codes(), 162);
+        assert_eq!(second.tables.ac[1].as_ref().unwrap().used_values(), [7]);
+        assert_eq!(first.size_mcus(&header.frame), (3, 2));
+    }
+
+    #[test]
+    fn the_number_of_scans_is_limited() {
+        let scan = segment(code::SOS, &[1, 1, 0, 0, 63, 0]);
+        let bytes = file(&[&quant_table(), &segment(code::SOF1, &FRAME), &scan.repeat(4)]);
+        let limits = Limits { max_scans: 3, ..Limits::default() };
+        let header = Header::parse(&bytes, &limits).unwrap();
+        let scans: Vec<_> = header.scans(&bytes).collect();
+        assert_eq!(scans.len(), 4);
+        assert!(matches!(scans[3], Err(ImageError::OverLimit { value: 4, limit: 3, .. })));
+    }
+
+    #[test]
+    fn the_height_may_come_from_dnl() {
+        let mut frame = FRAME;
+        frame[1..3].fill(0);
+        let start =
+            file(&[&quant_table(), &segment(code::SOF0, &frame), &segment(code::SOS, &SCAN_OF_ALL), &[1, 0xFF, 0, 2]]);
+        let with = |tail: &[u8]| parse(&[&start, tail].concat());
+        let header = with(&segment(code::DNL, &[0, 40])).unwrap();
+        assert!(header.has_dnl);
+        assert_eq!((header.frame.height, header.frame.mcus_high()), (40, 3));
+        for tail in [&segment(code::DNL, &[0, 0])[..], &[0xFF, code::EOI], &[]] {
+            assert!(what(with(tail)).contains("no height"));
+        }
+        // A height in the frame header is not changed.
+        let sound = file(&[&quant_table(), &segment(code::SOF0, &FRAME), &segment(code::DNL, &[0, 40])]);
+        let header = parse(&[&sound[..], &segment(code::SOS, &SCAN_OF_ALL)].concat()).unwrap();
+        assert_eq!((header.frame.height, header.has_dnl), (16, false));
+    }
+
+    #[test]
+    fn limits_come_before_anything_else() {
+        let mut frame = FRAME;
+        frame[1..5].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]);
+        let cut = &file(&[&segment(code::SOF0, &frame)])[..13];
+        assert_eq!(what(parse(cut)), "the number of pixels");
+        let small = file(&[&quant_table(), &segment(code::SOF0, &FRAME), &segment(code::SOS, &SCAN_OF_ALL)]);
+        let refused = |limits: Limits| what(Header::parse(&small, &limits));
+        assert_eq!(refused(Limits { max_file_bytes: 9, ..Limits::default() }), "bytes of the file");
+        assert_eq!(refused(Limits { max_side: 23, ..Limits::default() }), "the width");
+        assert_eq!(refused(Limits { max_coefficient_bytes: 1535, ..Limits::default() }), "bytes of coefficients");
+        assert!(refused(Limits { max_expansion: 1, ..Limits::default() }).starts_with("bytes of coefficients, for"));
+        assert!(Header::parse(&small, &Limits { max_coefficient_bytes: 1536, ..Limits::default() }).is_ok());
+    }
+
+    #[test]
+    fn skipped_segments_may_have_impossible_lengths() {
+        for length in [[0, 0], [0, 1]] {
+            let bytes = file(&[
+                &[0xFF, code::APP0 + 5, length[0], length[1]],
+                &quant_table(),
+                &segment(code::SOF0, &FRAME),
+                &segment(code::SOS, &SCAN_OF_ALL),
+            ]);
+            assert!(parse(&bytes).is_ok());
+        }
+        assert!(what(parse(&file(&[&[0xFF, code::DHT, 0, 1]]))).contains("impossible length"));
+    }
+
+    #[test]
+    fn conditioning_is_checked() {
+        let with = |dac: &[u8]| {
+            parse(&file(&[
+                &segment(code::DAC, dac),
+                &quant_table(),
+                &segment(code::SOF9, &FRAME),
+                &segment(code::SOS, &SCAN_OF_ALL),
+            ]))
+        };
+        let conditioning = with(&[1, 0x42, 0x12, 9]).unwrap().first_scan.tables.conditioning;
+        assert_eq!((conditioning.dc_lower[1], conditioning.dc_upper[1], conditioning.ac_kx[2]), (2, 4, 9));
+        for dac in [&[1, 0x24][..], &[0x20, 0], &[1]] {
+            assert!(with(dac).is_err(), "{dac:?}");
+        }
+    }
+
+    #[test]
+    fn components_with_the_same_identifier_are_told_apart_by_their_order() {
+        let mut frame = FRAME;
+        (frame[6], frame[9], frame[12]) = (1, 1, 1);
+        let scan = segment(code::SOS, &[3, 1, 0, 1, 0, 1, 0, 0, 63, 0]);
+        let header = parse(&file(&[&quant_table(), &segment(code::SOF0, &frame), &scan])).unwrap();
+        let indices: Vec<usize> = header.first_scan.components.iter().map(|c| c.component_idx).collect();
+        assert_eq!(indices, [0, 1, 2]);
+        let swapped = segment(code::SOS, &[2, 2, 0, 1, 0, 0, 63, 0]);
+        assert!(what(parse(&file(&[&segment(code::SOF0, &FRAME), &swapped]))).contains("another order"));
+    }
+
+    #[test]
+    fn every_cut_of_a_header_is_an_error() {
+        let bytes = file(&[&quant_table(), &segment(code::SOF0, &FRAME), &segment(code::SOS, &SCAN_OF_ALL)]);
+        assert!(parse(&bytes).is_ok());
+        for end in 0..bytes.len() {
+            assert!(parse(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+}
