@@ -21,3 +21,8 @@ pub mod synth;
 pub mod tensor;
 
 pub use error::{CorruptKind, Error, ErrorKind, ImageError, Result};
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
