@@ -11,8 +11,11 @@ mod compare;
 #[path = "../tests/common/oracle.rs"]
 mod oracle;
 
+/// Takes any bytes; panics if something does not hold.
+pub type Check = fn(&[u8]);
+
 /// Every check, with the name of its fuzz target.
-pub const ALL: [(&str, fn(&[u8])); 4] =
+pub const ALL: [(&str, Check); 4] =
     [("parse", parse), ("decode", decode), ("decode_against_libjpeg", decode_against_libjpeg), ("weights", weights)];
 
 /// Small enough that no input takes long.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use dctflow::jpeg::Policy;
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
@@ -43,8 +44,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "B", default_value = "16")]
     batch: NonZeroUsize,
     /// Threads of the CPU [default: one per core].
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = threads_parser())]
+    threads: Option<u16>,
     /// Partial images: strict (they fail), lenient, lenient:F (used from the fraction F on), skip (not classified).
     #[arg(long, value_name = "P", default_value = "lenient")]
     policy: Policy,
@@ -106,7 +107,7 @@ impl RunArgs {
         let device = resolve(self.device)?;
         let mut builder = Session::builder(&model.weights).device(device).max_batch(self.batch()).policy(self.policy);
         if let Some(threads) = self.threads {
-            builder = builder.threads(threads.get());
+            builder = builder.threads(threads.into());
         }
         Ok(builder)
     }
@@ -121,9 +122,14 @@ pub fn resolve(choice: DeviceChoice) -> Result<DeviceChoice> {
     Ok(device.kind)
 }
 
+/// A number of threads that no machine chokes on.
+pub fn threads_parser() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=1024)
+}
+
 /// Threads for work without a session.
-pub fn thread_pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, NonZeroUsize::get));
+pub fn thread_pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, usize::from));
     builder.build().map_err(|e| {
         Error::new(ErrorKind::OutOfMemory, "cannot start the threads: ask for fewer (--threads)").with_source(e)
     })

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::panic::catch_unwind;
 use std::path::{Component as PathComponent, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +19,7 @@ use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::Done;
-use super::args::{resolve, thread_pool};
+use super::args::{resolve, thread_pool, threads_parser};
 use super::output::{Output, add_status, name_bytes, object_for, status_word};
 use super::parallel::for_each_in_order;
 use super::progress;
@@ -42,8 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
     /// Threads of the CPU [default: one per core].
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = threads_parser())]
+    threads: Option<u16>,
     /// One JSON object per file.
     #[arg(long)]
     json: bool,

@@ -54,7 +54,7 @@ fn expect(setting: &str, ordinal: u32, parts: &[&str]) {
 #[ignore = "the other tests run it, each with another driver"]
 fn child() {
     let ordinal = std::env::var(ORDINAL_VARIABLE).map_or(0, |ordinal| ordinal.parse().unwrap());
-    match Cuda::open(ordinal).and_then(|cuda| use_device(cuda)) {
+    match Cuda::open(ordinal).and_then(use_device) {
         Ok(()) => println!("well"),
         Err(error) => println!("{:?}: {error}", error.kind()),
     }
