@@ -2,7 +2,7 @@
 
 usage: kernel_budget.py TOOLS BUILD OUTPUT
   TOOLS   the folder of cuobjdump and nvdisasm
-  BUILD   holds sm_80.cubin, sm_90a.cubin, compute_80.ptx, and ptxas's messages in ptxas-ARCH.log
+  BUILD   holds sm_80.cubin, sm_90a.cubin, compute_80.ptx, compute_90a.ptx, and ptxas's messages in ptxas-ARCH.log
   OUTPUT  the folder to write the two tables to
 Fails when a kernel spills registers or keeps anything on a stack, on any architecture.
 """
@@ -101,7 +101,7 @@ def disassemble(tools, cubin):
 def main():
     tools, build, output = map(Path, sys.argv[1:])
     usage = {arch: resources(tools, build / f"{arch}.cubin") for arch in ("sm_80", "sm_90a")}
-    shared = smem_bytes(build / "compute_80.ptx")
+    shared = smem_bytes(build / "compute_90a.ptx") | smem_bytes(build / "compute_80.ptx")
     logs = sorted(build.glob("ptxas-*.log"))
     mistakes = []
     budget = ["kernel\tregisters\tspill bytes\tstack bytes\tshared bytes"]

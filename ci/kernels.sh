@@ -15,6 +15,7 @@ compile() { # OUTPUT OPTION...
 }
 compile sm_80.cubin -cubin -gencode=arch=compute_80,code=sm_80 &
 compile sm_90a.cubin -cubin -gencode=arch=compute_90a,code=sm_90a -DDCTFLOW_SM90A -Xptxas -v 2> "$build/ptxas-sm_90a.log" &
+compile compute_90a.ptx -ptx -gencode=arch=compute_90a,code=compute_90a -DDCTFLOW_SM90A &
 compile compute_80.ptx -ptx -gencode=arch=compute_80,code=compute_80
 for job in $(jobs -p); do
     wait "$job" || { cat "$build"/ptxas-*.log; exit 1; }

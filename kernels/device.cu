@@ -10,6 +10,9 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#ifdef DCTFLOW_SM90A
+#include "kernels_sm90a.h"
+#endif
 #ifdef DCTFLOW_SELFTEST
 #include "selftest/selftest.h"
 #endif

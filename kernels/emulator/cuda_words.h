@@ -256,15 +256,13 @@ inline unsigned long long __brevll(unsigned long long x) {
     return __builtin_bswap64(x);
 }
 inline unsigned __brev(unsigned x) { return static_cast<unsigned>(__brevll(x) >> 32); }
-/* Four of the eight bytes of (y, x), chosen by the low three bits of each nibble of the selector; the fourth bit copies the sign. */
+/* Four of the eight bytes of (y, x), chosen by the low three bits of each nibble of the selector. */
 inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
     const uint64_t bytes = static_cast<uint64_t>(y) << 32 | x;
     unsigned result = 0;
     for (unsigned i = 0; i < 4; ++i) {
-        const unsigned nibble = selector >> (4 * i) & 15;
-        const auto byte = static_cast<unsigned>(bytes >> (8 * (nibble & 7)) & 255);
-        const unsigned chosen = (nibble & 8) == 0 ? byte : (byte & 128) != 0 ? 255 : 0;
-        result |= chosen << (8 * i);
+        const unsigned byte_idx = selector >> (4 * i) & 7;
+        result |= static_cast<unsigned>(bytes >> (8 * byte_idx) & 255) << (8 * i);
     }
     return result;
 }

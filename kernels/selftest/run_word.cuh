@@ -170,7 +170,7 @@ __device__ uint32_t run_arithmetic(uint32_t word, uint32_t t) {
             return __clz(static_cast<int>(mixed)) | __ffs(static_cast<int>(mixed)) << 8 | __popc(mixed) << 16 |
                    (__clzll(mixed) + __ffsll(static_cast<long long>(mixed) << 20) + __popcll(mixed)) << 24;
         case WORD_REVERSE_BITS: return __brev(mixed) ^ static_cast<uint32_t>(__brevll(mixed));
-        case WORD_BYTE_PERM: return __byte_perm(mixed, ~mixed, 0x7531 + t) ^ __byte_perm(mixed, mixed, 0xc098);
+        case WORD_BYTE_PERM: return __byte_perm(mixed, ~mixed, (0x7531 + t) & 0x7777) ^ __byte_perm(mixed, t, 0x4210);
         case WORD_FUNNELSHIFT:
             return __funnelshift_l(mixed, ~mixed, t) ^ __funnelshift_r(mixed, 77u * t, t) ^ __funnelshift_lc(mixed, 5u, t) ^
                    __funnelshift_rc(9u, mixed, t);

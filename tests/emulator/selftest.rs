@@ -39,15 +39,25 @@ impl Run {
 
     /// `run_word` with any grid.
     pub fn word_on_grid(word: SelftestWord, schedule: Schedule, grid: Grid) -> Self {
-        Self::launch::<RunWord>(word, schedule, grid, &initial_scratch(word))
+        Self::emulate::<RunWord>(word, schedule, grid, &initial_scratch(word))
+    }
+
+    /// `run_word` on any device, which counts nothing.
+    pub fn word_on_device(word: SelftestWord, device: &Arc<dyn Device>, grid: Grid) -> Self {
+        Self::launch::<RunWord>(word, device, grid, &initial_scratch(word))
     }
 
     /// `break_rule` with one CTA.
     pub fn mistake(mistake: SelftestMistake, schedule: Schedule) -> Self {
-        Self::launch::<BreakRule>(mistake, schedule, Grid::x(1), &[0; NUM_SCRATCH])
+        Self::emulate::<BreakRule>(mistake, schedule, Grid::x(1), &[0; NUM_SCRATCH])
     }
 
-    fn launch<K: Kernel<Params = SelftestParams>>(which: u32, schedule: Schedule, grid: Grid, scratch: &[u32]) -> Self {
+    fn emulate<K: Kernel<Params = SelftestParams>>(
+        which: u32,
+        schedule: Schedule,
+        grid: Grid,
+        scratch: &[u32],
+    ) -> Self {
         let options = EmulatorOptions {
             schedule,
             num_os_threads: 2,
@@ -56,10 +66,20 @@ impl Run {
         };
         let emulator = Emulator::new(options).unwrap();
         let device: Arc<dyn Device> = emulator.clone();
-        let stream = Stream::new(&device).unwrap();
+        let run = Self::launch::<K>(which, &device, grid, scratch);
+        Self { symbols: emulator.count(K::ID, Counter::Symbols), ..run }
+    }
+
+    fn launch<K: Kernel<Params = SelftestParams>>(
+        which: u32,
+        device: &Arc<dyn Device>,
+        grid: Grid,
+        scratch: &[u32],
+    ) -> Self {
+        let stream = Stream::new(device).unwrap();
         let num_out = grid.num_ctas() as usize * THREADS;
-        let out_buffer = DeviceBuffer::new(&device, num_out * 4).unwrap();
-        let scratch_buffer = DeviceBuffer::new(&device, NUM_SCRATCH * 4).unwrap();
+        let out_buffer = DeviceBuffer::new(device, num_out * 4).unwrap();
+        let scratch_buffer = DeviceBuffer::new(device, NUM_SCRATCH * 4).unwrap();
         let params = SelftestParams {
             out: out_buffer.ptr(0),
             scratch: scratch_buffer.ptr(0),
@@ -81,7 +101,7 @@ impl Run {
             stream.download_now(bytemuck::cast_slice_mut(&mut scratch), scratch_buffer.all())
         };
         let found = run().map(|()| out);
-        Self { found, scratch, symbols: emulator.count(K::ID, Counter::Symbols) }
+        Self { found, scratch, symbols: Count::default() }
     }
 }
 
@@ -96,4 +116,17 @@ fn initial_scratch(word: SelftestWord) -> Vec<u32> {
     let mut scratch = vec![0; NUM_SCRATCH];
     scratch[..start.len()].copy_from_slice(start);
     scratch
+}
+
+/// The first GPU; where there is none, says so on stderr, or fails if `DCTFLOW_REQUIRE_GPU` is set.
+#[cfg(feature = "cuda")]
+pub fn gpu() -> Option<Arc<dyn Device>> {
+    match dctflow::device::cuda::Cuda::open(0) {
+        Ok(cuda) => Some(cuda),
+        Err(error) if std::env::var_os("DCTFLOW_REQUIRE_GPU").is_some() => panic!("{error}"),
+        Err(error) => {
+            eprintln!("skipped on a GPU: {error}");
+            None
+        }
+    }
 }

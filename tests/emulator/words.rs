@@ -40,7 +40,7 @@ fn expected(word: SelftestWord, t: u32) -> u32 {
         WORD_ATOMIC_64_BIT | WORD_ATOMIC_FLOAT => 1000,
         WORD_COUNT_BITS => counted_bits(mixed),
         WORD_REVERSE_BITS => mixed.reverse_bits() ^ u64::from(mixed).reverse_bits() as u32,
-        WORD_BYTE_PERM => byte_perm(mixed, !mixed, 0x7531 + t) ^ byte_perm(mixed, mixed, 0xc098),
+        WORD_BYTE_PERM => byte_perm(mixed, !mixed, 0x7531 + t) ^ byte_perm(mixed, t, 0x4210),
         WORD_FUNNELSHIFT => {
             funnel_left(mixed, !mixed, t % 32)
                 ^ funnel_right(mixed, 77u32.wrapping_mul(t), t % 32)
@@ -96,14 +96,10 @@ fn counted_bits(x: u32) -> u32 {
         | (wide.leading_zeros() + find_first_set(wide << 20) + wide.count_ones()) << 24
 }
 
-/// PTX's `prmt`, as its manual has it.
+/// Four of the eight bytes of (y, x), by the low three bits of each nibble.
 fn byte_perm(x: u32, y: u32, selector: u32) -> u32 {
     let bytes = [x.to_le_bytes(), y.to_le_bytes()].concat();
-    u32::from_le_bytes(std::array::from_fn(|i| {
-        let nibble = (selector >> (4 * i)) as usize & 15;
-        let byte = bytes[nibble & 7];
-        if nibble & 8 == 0 { byte } else { ((byte as i8) >> 7) as u8 }
-    }))
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[(selector >> (4 * i)) as usize & 7]))
 }
 
 fn funnel_left(low: u32, high: u32, shift_bits: u32) -> u32 {
@@ -136,6 +132,22 @@ fn every_word_means_what_cuda_says() {
             let expected: Vec<u32> = (0..64).map(|t| expected(word, t)).collect();
             assert_eq!(found, expected, "word {word}, {schedule:?}");
         }
+    }
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn every_word_means_the_same_on_a_gpu() {
+    use crate::selftest::gpu;
+    let Some(gpu) = gpu() else { return };
+    for word in 0..NUM_WORDS {
+        let found = Run::word_on_device(word, &gpu, Grid::x(1)).found.unwrap_or_else(|e| panic!("word {word}: {e}"));
+        let expected: Vec<u32> = (0..64).map(|t| expected(word, t)).collect();
+        assert_eq!(found, expected, "word {word}");
+    }
+    for word in WORD_ATOMIC_ADD..=WORD_ATOMIC_FLOAT {
+        let expected = expected_scratch(word, 50);
+        assert_eq!(Run::word_on_device(word, &gpu, Grid::x(50)).scratch[..expected.len()], expected, "word {word}");
     }
 }
 
