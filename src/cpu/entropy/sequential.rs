@@ -55,35 +55,6 @@ impl SequentialScan<'_> {
         data: &[u8],
         piece: Range<usize>,
     ) -> IntervalOutcome {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") {
-            // SAFETY: the processor has what the function is compiled for.
-            return unsafe { self.decode_interval_bmi2(planes, mcus, data, piece) };
-        }
-        self.decode_blocks(planes, mcus, data, piece)
-    }
-
-    /// The same, compiled for shifts by any register in one cycle: each symbol waits for the shift of the one before.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "bmi1,bmi2")]
-    fn decode_interval_bmi2(
-        &self,
-        planes: &mut [Plane],
-        mcus: Range<u32>,
-        data: &[u8],
-        piece: Range<usize>,
-    ) -> IntervalOutcome {
-        self.decode_blocks(planes, mcus, data, piece)
-    }
-
-    #[inline(always)]
-    fn decode_blocks(
-        &self,
-        planes: &mut [Plane],
-        mcus: Range<u32>,
-        data: &[u8],
-        piece: Range<usize>,
-    ) -> IntervalOutcome {
         let (layout, tables) = (self.layout, self.tables);
         let end_bits = piece.end as u64 * 8;
         let mut bad_codes = BadCodes { mcu_idx: mcus.start, end_bits, first: None };
