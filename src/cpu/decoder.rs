@@ -10,7 +10,7 @@ use crate::jpeg::{
 
 /// The factor between the limit on coefficients per byte of the file and the limit on work: bytes of coefficients that all scans
 /// together may visit.
-const VISITS_PER_COEFFICIENT: u64 = 16;
+const VISITS_PER_COEFFICIENT: u64 = 4;
 
 /// What decoding one file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
