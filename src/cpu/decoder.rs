@@ -55,7 +55,12 @@ impl Decoder {
 
     /// Gives memory back to be used for the next image.
     pub fn recycle(&mut self, coefficients: Coefficients) {
-        self.spare.extend(coefficients.planes.into_iter().map(|plane| plane.data));
+        self.keep_memory_of(coefficients.planes);
+    }
+
+    /// Keeps the largest planes, no more than one image has.
+    fn keep_memory_of(&mut self, planes: Vec<Plane>) {
+        self.spare.extend(planes.into_iter().map(|plane| plane.data));
         self.spare.sort_by_key(|data| std::cmp::Reverse(data.capacity()));
         self.spare.truncate(Self::MAX_SPARE);
     }
@@ -80,7 +85,7 @@ impl Decoder {
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
         let (report, planes) = run.finish(end, &self.log);
         if report.status == Status::Failed {
-            self.spare.extend(planes.into_iter().map(|plane| plane.data));
+            self.keep_memory_of(planes);
             return Decoded { coefficients: None, report };
         }
         let Header { frame, color, orientation, .. } = header;
@@ -386,6 +391,20 @@ mod tests {
             let decoded = decode(bytes, &Limits::default());
             assert_eq!(decoded.report.status, Status::Failed);
             assert!(decoded.coefficients.is_none() && decoded.report.reason.is_some());
+        }
+    }
+
+    /// Images without a scan that can be decoded, each larger than the last: their memory is not hoarded.
+    #[test]
+    fn failed_images_leave_no_more_memory_than_one_image_has() {
+        let mut decoder = Decoder::default();
+        for width in 1..=31 {
+            let frame = [0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8 * width, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+            let scan = [0xFF, 0xDA, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0]; // no quantisation table
+            let bytes = [&[0xFF, 0xD8][..], &frame, &scan].concat();
+            let decoded = decoder.decode(&bytes, &Limits::default());
+            assert_eq!((decoded.report.status, decoded.report.scans), (Status::Failed, 1));
+            assert!(decoder.spare.len() <= Decoder::MAX_SPARE);
         }
     }
 }
