@@ -52,13 +52,14 @@ pub fn is_closed_pipe(error: &Error) -> bool {
     source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A name's own bytes, on one line: line ends in it are written as `\n` and `\r`.
+/// A name's own bytes, as one field of a line: line ends and tabs in it are written as `\n`, `\r` and `\t`.
 pub fn name_bytes(name: &ItemName) -> Vec<u8> {
     let mut line = Vec::new();
     for byte in name.to_bytes() {
         match byte {
             b'\n' => line.extend_from_slice(b"\\n"),
             b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
             _ => line.push(byte),
         }
     }
@@ -124,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_on_one_line() {
-        let name = ItemName { path: "a\nb.tar".into(), member: Some("c.jpg".into()) };
-        assert_eq!(name_bytes(&name), b"a\\nb.tar:c.jpg");
+    fn names_stay_one_field_of_one_line() {
+        let name = ItemName { path: "a\nb\t.tar".into(), member: Some("c.jpg".into()) };
+        assert_eq!(name_bytes(&name), b"a\\nb\\t.tar:c.jpg");
     }
 
     #[cfg(unix)]
