@@ -41,9 +41,9 @@ impl Header {
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ImageError> {
         check_limit("bytes of the file", bytes.len() as u64, limits.max_file_bytes)?;
         match bytes {
-            [] => return Err(ImageError::NotJpeg { what: "the file is empty" }),
+            [] => return Err(ImageError::NotJpeg { what: "the file is empty: make or copy it again" }),
             [0xFF, code::SOI, ..] => {}
-            _ => return Err(ImageError::NotJpeg { what: "it does not begin with FF D8" }),
+            _ => return Err(ImageError::NotJpeg { what: "it does not begin with FF D8: convert it, or leave it out" }),
         }
         let mut parser = Parser { bytes, pos: 2, limits: Some(limits), ..Parser::new(bytes) };
         let first_scan = parser.next_scan()?.ok_or(ImageError::Malformed {

@@ -45,7 +45,9 @@ impl Sources {
                 continue;
             }
             let Some(path) = path_from_bytes(bytes) else {
-                let message = format!("line {line_number} is no path: a list is a text file with one path per line");
+                let message = format!(
+                    "line {line_number} is no path, and the rest is not read: a list is a text file with one path per line"
+                );
                 return visit(failed(list, source("bad-list", message)));
             };
             num_paths += 1;
