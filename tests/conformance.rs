@@ -2,15 +2,14 @@
 
 mod common;
 
-use common::cases::{Case, Expected, Verdict, matrix_case};
-use common::engines::engines;
-use common::{compare, library, malformed, matrix, odd, oracle, oracle12};
-use dctflow::ImageError;
-use dctflow::cpu::{self, Decoder};
-use dctflow::jpeg::{EntropyCoding, Limits, Process, Status};
-use dctflow::synth::{Codes, Encoding, Interleaving, Random, Restart, flip_bit, mutate, sequential_scans, truncations};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
+
+use common::cases::{Case, Expected, matrix_case};
+use common::engines::engines;
+use common::suite::check_all;
+use common::{compare, library, matrix, odd, oracle, oracle12};
+use dctflow::synth::{Random, flip_bit};
+use rayon::prelude::*;
 
 /// The encoder of the tests is right: libjpeg reads back the coefficients that were written.
 #[test]
@@ -24,45 +23,6 @@ fn libjpeg_reads_what_the_encoder_wrote() {
             panic!("{}: {difference}", point.name);
         }
     });
-}
-
-/// What came of many cases.
-#[derive(Default)]
-struct Tally {
-    num_right: usize,
-    num_unjudged: usize,
-    faults: Vec<String>,
-}
-
-impl Tally {
-    fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Right => Self { num_right: 1, ..Self::default() },
-            Verdict::Unjudged => Self { num_unjudged: 1, ..Self::default() },
-            Verdict::Wrong(fault) => Self { faults: vec![fault], ..Self::default() },
-        }
-    }
-
-    fn plus(mut self, other: Self) -> Self {
-        self.faults.extend(other.faults);
-        Self {
-            num_right: self.num_right + other.num_right,
-            num_unjudged: self.num_unjudged + other.num_unjudged,
-            ..self
-        }
-    }
-}
-
-/// Every engine on every case; all failures are reported, not only the first. At least `min_judged` cases must have had something
-/// to be compared with.
-fn check_all(cases: impl ParallelIterator<Item = Case>, min_judged: usize) {
-    let engines = engines();
-    let verdicts = cases.flat_map_iter(|case| engines.iter().map(move |engine| case.check(engine.as_ref())));
-    let tally = verdicts.map(Tally::of).reduce(Tally::default, Tally::plus);
-    eprintln!("{} right, {} not judged by libjpeg, {} wrong", tally.num_right, tally.num_unjudged, tally.faults.len());
-    let shown = &tally.faults[..tally.faults.len().min(40)];
-    assert!(tally.faults.is_empty(), "{} wrong:\n{}", tally.faults.len(), shown.join("\n"));
-    assert!(tally.num_right >= min_judged, "only {} cases could be judged", tally.num_right);
 }
 
 #[test]
@@ -89,122 +49,6 @@ fn files_of_the_data_folder() {
         Case::new(path.display().to_string(), bytes, Expected::AsLibjpegIfClean)
     };
     check_all(paths.par_iter().map(case), paths.len() / 2);
-}
-
-/// Small sound files of every process, to be damaged.
-fn victims() -> Vec<(String, Vec<u8>)> {
-    let processes = [
-        (Process::Baseline, EntropyCoding::Huffman),
-        (Process::ExtendedSequential, EntropyCoding::Arithmetic),
-        (Process::Progressive, EntropyCoding::Huffman),
-        (Process::Progressive, EntropyCoding::Arithmetic),
-    ];
-    let mut victims = Vec::new();
-    for (process, coding) in processes {
-        let image = odd::photo_as(process, coding);
-        let plain = odd::encoding(&image);
-        let mut restarting = plain.clone();
-        restarting.scans.iter_mut().for_each(|scan| scan.restart = Restart::EveryRow);
-        victims.push((format!("{process:?} {coding:?}"), plain.encode(&image).to_bytes()));
-        victims.push((format!("{process:?} {coding:?} with restarts"), restarting.encode(&image).to_bytes()));
-    }
-    for codes in [Codes::Standard, Codes::Long, Codes::FixedLength] {
-        let image = odd::photo(&[(1, 1), (1, 1), (1, 1)], 70);
-        let mut encoding = Encoding::new(sequential_scans(&image.frame, Interleaving::Mixed));
-        encoding.scans.iter_mut().for_each(|scan| scan.codes = codes);
-        victims.push((format!("4:4:4, two scans, {codes:?} codes"), encoding.encode(&image).to_bytes()));
-    }
-    victims
-}
-
-/// How many times the usual number of damaged files are tried: `DCTFLOW_TEST_EFFORT`, 1 by default.
-fn effort() -> u64 {
-    std::env::var("DCTFLOW_TEST_EFFORT").map_or(1, |effort| effort.parse().expect("DCTFLOW_TEST_EFFORT is a number"))
-}
-
-/// `num_variants` damaged files of each victim, and more with more effort. Where libjpeg reads one without a warning, so must we, and see the same.
-fn check_damaged(num_variants: u64, min_judged: usize, damage: impl Fn(&[u8], &mut Random) -> Vec<u8> + Sync) {
-    let victims = victims();
-    let variants = victims
-        .par_iter()
-        .flat_map(|victim| (0..num_variants * effort()).into_par_iter().map(move |seed| (victim, seed)));
-    let case = |((name, bytes), seed): (&(String, Vec<u8>), u64)| {
-        let damaged = damage(bytes, &mut Random::new(seed));
-        Case::new(format!("{name}, damaged with seed {seed}"), damaged, Expected::AsLibjpegIfClean)
-    };
-    check_all(variants.map(case), min_judged);
-}
-
-#[test]
-fn flipped_bits() {
-    check_damaged(3000, 10_000, |bytes, random| flip_bit(bytes, random.below(bytes.len() as u32 * 8) as usize));
-}
-
-#[test]
-fn mutated_files() {
-    check_damaged(2500, 3000, |bytes, random| {
-        let num_changes = 1 + random.below(3);
-        (0..num_changes).fold(bytes.to_vec(), |bytes, _| mutate(&bytes, random))
-    });
-}
-
-#[test]
-fn truncated_files() {
-    let victims = victims();
-    let cuts = victims.iter().flat_map(|(name, bytes)| {
-        let case = move |(i, cut): (usize, &[u8])| {
-            // An EOI behind the cut lets libjpeg judge progressive files that lack scans.
-            let with_eoi = [cut, &[0xFF, 0xD9]].concat();
-            let name = format!("{name}, cut after {} bytes", 64 * i);
-            [(name.clone(), cut.to_vec()), (name + ", with EOI", with_eoi)]
-        };
-        truncations(bytes, 64).enumerate().flat_map(case)
-    });
-    let cases: Vec<Case> = cuts.map(|(name, bytes)| Case::new(name, bytes, Expected::AsLibjpegIfClean)).collect();
-    check_all(cases.into_par_iter(), 0);
-}
-
-/// Broken files have the outcome that the contract defines.
-#[test]
-fn malformed_files() {
-    let mut faults = Vec::new();
-    for engine in engines() {
-        for case in malformed::table() {
-            let decoded = engine.decode(&case.bytes);
-            let report = &decoded.report;
-            let actual = (
-                report.status,
-                report.reason.as_ref().map(ImageError::code),
-                report.first_untrusted_mcu,
-                report.untrusted_mcus,
-            );
-            let expected = (case.status, case.reason, case.first_untrusted_mcu, case.untrusted_mcus);
-            if actual != expected || decoded.coefficients.is_none() != (report.status == Status::Failed) {
-                faults.push(format!(
-                    "{}: {}: {actual:?} is not {expected:?}; {:?}",
-                    engine.name(),
-                    case.name,
-                    report.reason
-                ));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-/// Memory that is used again never shows in the coefficients, damaged files included.
-#[test]
-fn a_used_decoder_gives_what_a_new_one_gives() {
-    let limits = Limits::default();
-    let mut used = Decoder::default();
-    for (name, bytes) in victims() {
-        for seed in 0..300 {
-            let damaged = mutate(&bytes, &mut Random::new(seed));
-            let decoded = used.decode(&damaged, &limits);
-            assert!(decoded == cpu::decode(&damaged, &limits), "{name}, damaged with seed {seed}");
-            decoded.coefficients.into_iter().for_each(|coefficients| used.recycle(coefficients));
-        }
-    }
 }
 
 /// The sound 12-bit files of the matrix.

@@ -2,7 +2,7 @@
 
 use dctflow::jpeg::marker::code;
 use dctflow::jpeg::{EntropyCoding, Process, Status};
-use dctflow::synth::{Encoding, JpegFile, Layout, Part, Picture, Restart};
+use dctflow::synth::{Encoding, JpegFile, Layout, Part, Picture, Restart, Scan};
 
 use super::odd::{encoding, photo, photo_as};
 
@@ -19,7 +19,7 @@ pub struct Malformed {
 
 /// All of them. Most are made of a 4:2:0 file of 6 x 4 MCUs that restarts after each row.
 pub fn table() -> Vec<Malformed> {
-    [no_image(), headers(), tables(), entropy_coded(), progressive()].into_iter().flatten().collect()
+    [no_image(), headers(), tables(), entropy_coded(), arithmetic(), progressive()].into_iter().flatten().collect()
 }
 
 const MCUS: u32 = 24;
@@ -251,6 +251,20 @@ fn bad_code() -> JpegFile {
         }
     }
     file
+}
+
+/// The scan header says that the band ends at k = 5, while the first block's run of zeros goes on.
+fn arithmetic() -> Vec<Malformed> {
+    let mut image = photo_as(Process::Progressive, EntropyCoding::Arithmetic);
+    image.planes[0].data[..63].fill(0);
+    image.planes[0].data[63] = 1;
+    let dc = Scan::progressive([0, 1, 2], (0, 0), (0, 0));
+    let luma = Scan::progressive([0], (1, 63), (0, 0));
+    let mut file = Encoding::new(vec![dc, luma]).encode(&image);
+    if let Some(header) = file.payload_mut(code::SOS, 1) {
+        header[4] = 5;
+    }
+    vec![partial("a run of zeros beyond the band", file, "bad-run", 0..MCUS)]
 }
 
 fn progressive() -> Vec<Malformed> {

@@ -10,3 +10,4 @@ pub mod matrix;
 pub mod odd;
 pub mod oracle;
 pub mod oracle12;
+pub mod suite;
