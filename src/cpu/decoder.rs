@@ -79,7 +79,12 @@ impl Decoder {
             scans: 0,
             scans_complete: 0,
             scans_decoded: 0,
-            visits_left: limits.max_expansion.saturating_mul(VISITS_PER_COEFFICIENT).saturating_mul(bytes.len() as u64),
+            visits: 0,
+            max_visits: limits
+                .max_expansion
+                .saturating_mul(VISITS_PER_COEFFICIENT)
+                .saturating_mul(bytes.len() as u64)
+                .saturating_add(limits.free_coefficient_bytes),
         };
         self.scan_decoder.begin_frame(frame);
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
@@ -137,7 +142,9 @@ struct FrameRun<'a> {
     scans: u32,
     scans_complete: u32,
     scans_decoded: u32,
-    visits_left: u64,
+    /// Bytes of coefficients that the scans so far have visited.
+    visits: u64,
+    max_visits: u64,
 }
 
 impl FrameRun<'_> {
@@ -189,12 +196,11 @@ impl FrameRun<'_> {
     fn spend_visits(&mut self, scan: &Scan) -> Result<(), ImageError> {
         let size = |c: &Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high) * 128;
         let visits: u64 = scan.components.iter().map(|c| size(&self.frame.components[c.component_idx])).sum();
-        let over = ImageError::OverLimit {
-            what: "bytes of coefficients that the scans visit, for a file of this length,",
-            value: visits,
-            limit: self.visits_left,
-        };
-        self.visits_left = self.visits_left.checked_sub(visits).ok_or(over)?;
+        self.visits = self.visits.saturating_add(visits);
+        if self.visits > self.max_visits {
+            let what = "bytes of coefficients that its scans visit, for a file of this length,";
+            return Err(ImageError::OverLimit { what, value: self.visits, limit: self.max_visits });
+        }
         Ok(())
     }
 
@@ -376,7 +382,7 @@ mod tests {
         for _ in 0..250 {
             file.scan((0, 0), 0, &[0]);
         }
-        let limits = Limits { max_expansion: 32, ..Limits::default() };
+        let limits = Limits { max_expansion: 32, free_coefficient_bytes: 0, ..Limits::default() };
         let report = decode(&file.bytes, &limits).report;
         let bytes_per_scan = 64 * 128;
         assert_eq!(u64::from(report.scans), 32 * VISITS_PER_COEFFICIENT * file.bytes.len() as u64 / bytes_per_scan);

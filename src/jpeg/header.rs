@@ -168,7 +168,7 @@ fn check_frame_limits(frame: &Frame, file_bytes: usize, limits: &Limits) -> Resu
     check_limit(
         "bytes of coefficients, for a file of this length,",
         coefficient_bytes,
-        limits.max_expansion.saturating_mul(file_bytes as u64),
+        limits.max_expansion.saturating_mul(file_bytes as u64).saturating_add(limits.free_coefficient_bytes),
     )
 }
 
@@ -647,7 +647,10 @@ mod tests {
         assert_eq!(refused(Limits { max_file_bytes: 9, ..Limits::default() }), "bytes of the file");
         assert_eq!(refused(Limits { max_side: 23, ..Limits::default() }), "the width");
         assert_eq!(refused(Limits { max_coefficient_bytes: 1535, ..Limits::default() }), "bytes of coefficients");
-        assert!(refused(Limits { max_expansion: 1, ..Limits::default() }).starts_with("bytes of coefficients, for"));
+        assert!(
+            refused(Limits { max_expansion: 1, free_coefficient_bytes: 0, ..Limits::default() })
+                .starts_with("bytes of coefficients, for")
+        );
         assert!(Header::parse(&small, &Limits { max_coefficient_bytes: 1536, ..Limits::default() }).is_ok());
     }
 

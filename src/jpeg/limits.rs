@@ -16,13 +16,16 @@ pub struct Limits {
     pub max_coefficient_bytes: u64,
     /// Bytes of coefficients allowed per byte of the file: refuses giant dimensions over few bytes.
     /// A block takes at least two bits in a baseline scan (one for DC, one for EOB), hence 128 bytes per 2 bits: 512;
-    /// progressive files with EOB runs go beyond.
+    /// progressive files with EOB runs go beyond, and in arithmetic-coded flat pages a block takes nearly nothing.
     pub max_expansion: u64,
+    /// Bytes of coefficients that any file may have beside, however short it is.
+    pub free_coefficient_bytes: u64,
 }
 
 impl Default for Limits {
     /// 178 million pixels (the largest cameras, and Pillow's own limit for a hostile file), sides of 65,535, 1,000 scans, 256 MiB a
-    /// file, 2 GiB of coefficients, an expansion of 8,192.
+    /// file, 2 GiB of coefficients, an expansion of
+    /// 8,192 beyond 64 MiB.
     fn default() -> Self {
         Self {
             max_pixels: 178_956_970,
@@ -31,6 +34,7 @@ impl Default for Limits {
             max_file_bytes: 256 << 20,
             max_coefficient_bytes: 2 << 30,
             max_expansion: 8_192,
+            free_coefficient_bytes: 64 << 20,
         }
     }
 }

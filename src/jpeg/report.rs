@@ -71,10 +71,9 @@ impl DecodeReport {
 }
 
 /// What is done with partial images. Written `strict`, `lenient`, `lenient:0.9` (the fraction that must be trusted) or `skip`.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Policy {
     /// They are errors.
-    #[default]
     Strict,
     /// They are used if at least this fraction of their MCUs can be trusted, else they are errors.
     Lenient {
@@ -94,6 +93,13 @@ pub enum Verdict {
     Refuse,
     /// No result, and no error.
     Skip,
+}
+
+impl Default for Policy {
+    /// Lenient: half of the MCUs must be trusted.
+    fn default() -> Self {
+        Self::Lenient { min_fraction: Self::DEFAULT_MIN_FRACTION }
+    }
 }
 
 impl Policy {

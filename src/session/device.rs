@@ -64,10 +64,12 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device { kind: Self::Cpu, why: "it was asked for" }),
-            Self::Auto => Ok(Device { kind: Self::Cpu, why: "this build holds no kernels for a GPU" }),
+            Self::Auto => {
+                Ok(Device { kind: Self::Cpu, why: "the decoder and the networks run on the CPU in this version" })
+            }
             Self::Cuda(_) | Self::Emulator => Err(Error::new(
                 ErrorKind::KernelsNotBuilt,
-                format!("this build holds no kernels for the device {self}: use --device cpu (or auto)"),
+                format!("nothing runs on the device {self} in this version: use --device cpu (or auto)"),
             )),
         }
     }

@@ -36,14 +36,15 @@ pub fn engines() -> Vec<Box<dyn Engine>> {
     for (name, engine) in candidates {
         match engine {
             Some(engine) => present.push(engine),
-            None if required.split(',').any(|wanted| wanted.trim() == name) => {
-                panic!("{REQUIRE_VARIABLE} asks for the engine `{name}`, which is missing")
-            }
             None => {
                 num_skipped += 1;
                 eprintln!("skipped: the engine `{name}` is missing");
             }
         }
+    }
+    let is_here = |wanted: &str| present.iter().any(|engine| engine.name() == wanted);
+    if let Some(unknown) = required.split(',').map(str::trim).find(|wanted| !wanted.is_empty() && !is_here(wanted)) {
+        panic!("{REQUIRE_VARIABLE} asks for the engine `{unknown}`, which this build does not have");
     }
     eprintln!("{} engines, {num_skipped} skipped", present.len());
     present
