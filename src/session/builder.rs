@@ -29,7 +29,7 @@ impl<'a> SessionBuilder<'a> {
             weights,
             device: DeviceChoice::Auto,
             limits: Limits::default(),
-            policy: Policy::Lenient { min_fraction: Policy::DEFAULT_MIN_FRACTION },
+            policy: Policy::default(),
             topk: 5,
             max_batch: 16,
             threads: 0,
