@@ -21,8 +21,9 @@ __device__ __forceinline__ constexpr SymbolEntry symbol_entry(uint32_t advance, 
     return advance << 9 | (code_bits + size_bits) << 4 | size_bits;
 }
 
-/* What stands for a bit pattern that is no code. Every pass goes on behind it in the same way, or they would disagree. */
-static constexpr SymbolEntry NO_CODE = 1u << 16 | BLOCK_END << 9 | 16u << 4;
+/* A bit pattern that is no code takes 17 bits and counts as the symbol 0, as in libjpeg. */
+static constexpr SymbolEntry NO_CODE = 1u << 16;
+static constexpr uint32_t NO_CODE_BITS = 17;
 
 __device__ __forceinline__ uint32_t entry_size_bits(SymbolEntry entry) { return entry & 15; }
 __device__ __forceinline__ uint32_t entry_total_bits(SymbolEntry entry) { return entry >> 4 & 31; }
@@ -51,7 +52,7 @@ __device__ __forceinline__ SymbolEntry decode_by_length(const HuffmanTable &tabl
             return entry_of_symbol(table.kind, table.huffval[huffval_idx & 255], length);
         }
     }
-    return NO_CODE;
+    return NO_CODE | entry_of_symbol(table.kind, 0, NO_CODE_BITS);
 }
 
 /* The value bits of a symbol. */
@@ -104,8 +105,8 @@ struct DcSums {
  *   bits 5-8    which block of the MCU
  *   bits 9-14   zig-zag index of the next coefficient
  */
-static constexpr uint32_t STATE_TRUNCATED = 0xffff; /* The segment ends inside a symbol: nothing follows. */
-static constexpr uint32_t STATE_DEAD = 0xfffe;      /* A bit pattern before was no code: nothing that follows counts. */
+static constexpr uint32_t STATE_TRUNCATED = 0xffff; /* The segment has ended inside a symbol: nothing follows. */
+static constexpr uint32_t STATE_NONE = 0xfffe;      /* Equal to no state. */
 
 __device__ __forceinline__ uint32_t pack_state(uint32_t behind_bits, uint32_t mcu_block, uint32_t z) {
     return behind_bits | mcu_block << 5 | z << 9;

@@ -21,10 +21,12 @@ __device__ void count_destuffed(const CountDestuffedParams &p, CountDestuffedSme
 
     uint32_t kept_bytes;
     uint32_t num_restarts;
+    uint32_t num_invalid;
     smem.scan.exclusive_sum(__popc(s.keep_mask), kept_bytes);
     smem.scan.exclusive_sum(__popc(s.restart_mask), num_restarts);
+    smem.scan.exclusive_sum(__popc(s.invalid_mask), num_invalid);
     if (threadIdx.x == 0) {
-        p.batch.destuff_tiles[scan.first_destuff_tile + tile.first] = {kept_bytes, num_restarts, end_bytes, 0};
+        p.batch.destuff_tiles[scan.first_destuff_tile + tile.first] = {kept_bytes, num_restarts, end_bytes, num_invalid};
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/scan.cuh"
 #include "decode/scan_bytes.cuh"
+#include "decode/segments.cuh"
 
 struct DestuffSmem {
     /* The tile's data, placed as in global memory: 16 bytes here are 16 bytes there. */
@@ -56,9 +57,8 @@ __device__ void destuff(const DestuffParams &p, DestuffSmem &smem) {
         }
         if (s.restart_mask >> i & 1) {
             ++segment;
-            if (segment <= scan.num_intervals) {
-                p.batch.segments[scan.first_segment + segment] = {
-                    .start_bytes = tile.kept_bytes - first + to, .interval = s.byte(i) & 7, .first_subsequence = 0, .reserved = 0};
+            if (segment <= scan.num_intervals + EXTRA_SEGMENTS) {
+                p.batch.segments[scan.first_segment + segment] = {tile.kept_bytes - first + to, s.byte(i) & SEGMENT_MARKER, NO_INTERVAL, 0};
             }
         }
     }

@@ -1,5 +1,5 @@
-/* What the bytes of a scan are: data, stuffing, restart markers, or its end (T.81 B.1.1.5, B.2.1, F.1.2.3). Each byte is judged by
- * itself and the one before, so that all of them can be judged at once. */
+/* What the bytes of a scan are: data, stuffing, restart markers, or its end (T.81 B.1.1.5, B.2.1; src/jpeg/segments.rs has the rules).
+ * Each byte is judged by itself and the one before, so that all of them can be judged at once. */
 #ifndef DCTFLOW_DECODE_SCAN_BYTES_CUH
 #define DCTFLOW_DECODE_SCAN_BYTES_CUH
 
@@ -16,6 +16,7 @@ struct ScanBytes {
     uint32_t previous;      /* The byte before the first. */
     uint32_t keep_mask;     /* Bytes that carry data: ordinary ones, and the 00 of FF 00, which stands for FF. */
     uint32_t restart_mask;  /* Second bytes of RSTm. */
+    uint32_t invalid_mask;  /* Second bytes of FF01 to FFBF. */
     uint32_t end_mask;      /* Second bytes of any other marker. */
 
     __device__ __forceinline__ uint32_t byte(uint32_t i) const {
@@ -34,6 +35,7 @@ struct ScanBytes {
         const uint32_t mask = num_bytes >= DESTUFF_THREAD_BYTES ? 0xffffu : (1u << num_bytes) - 1;
         keep_mask &= mask;
         restart_mask &= mask;
+        invalid_mask &= mask;
         end_mask &= mask;
     }
 };
@@ -52,10 +54,12 @@ __device__ __forceinline__ ScanBytes load_scan_bytes(const uint8_t *upload, cons
     for (uint32_t i = 0; i < DESTUFF_THREAD_BYTES; ++i) {
         const uint32_t b = s.byte(i);
         const bool is_behind_ff = before == 0xff;
-        const bool is_restart = is_behind_ff && (b & 0xf8) == 0xd0;
-        s.keep_mask |= (is_behind_ff ? b == 0 : b != 0xff) ? 1u << i : 0;
-        s.restart_mask |= is_restart && scan.has_restarts ? 1u << i : 0;
-        s.end_mask |= is_behind_ff && b != 0 && b != 0xff && !(is_restart && scan.has_restarts) ? 1u << i : 0;
+        const uint32_t bit = 1u << i;
+        const bool is_restart = (b & 0xf8) == 0xd0;
+        s.keep_mask |= (is_behind_ff ? b == 0 : b != 0xff) ? bit : 0;
+        s.restart_mask |= is_behind_ff && is_restart ? bit : 0;
+        s.invalid_mask |= is_behind_ff && b >= 0x01 && b <= 0xbf ? bit : 0;
+        s.end_mask |= is_behind_ff && b >= 0xc0 && b != 0xff && !is_restart ? bit : 0;
         before = b;
     }
     s.cut(scan.data_bytes - start);

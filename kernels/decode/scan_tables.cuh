@@ -5,6 +5,7 @@
 #include "abi.h"
 #include "common/cta.cuh"
 #include "common/huffman.cuh"
+#include "decode/segments.cuh"
 
 /* A scan's MCU, and how its lookups lie in the tail of shared memory: AC tables by slot, then DC tables by slot. */
 struct ScanTables {
@@ -109,5 +110,30 @@ __device__ __forceinline__ bool count_symbols(SymbolReader &reader, SpanCounts &
     }
     return true;
 }
+
+/* One lane's way through a subsequence. */
+struct Trajectory {
+    SymbolReader reader;
+    SpanCounts counts;
+    uint32_t start_state;
+
+    __device__ __forceinline__ void start(const uint32_t *words, const SubsequenceRange &range, uint32_t state) {
+        reader.window.seek(words, min(range.start_bits + state_behind_bits(state), range.segment_end_bits));
+        reader.mcu_block = state_mcu_block(state);
+        reader.z = state_z(state);
+        counts = {};
+        start_state = state;
+    }
+
+    /* The state as seen from `boundary_bits`, which was just passed. */
+    __device__ __forceinline__ uint32_t state_at(uint32_t boundary_bits) const {
+        return pack_state(reader.window.position_bits - boundary_bits, reader.mcu_block, reader.z);
+    }
+
+    __device__ __forceinline__ SubsequenceRecord record(uint32_t end_state) const {
+        return {static_cast<uint16_t>(start_state), static_cast<uint16_t>(end_state), counts.num_blocks,
+                {counts.dc.pair[0], counts.dc.pair[1]}};
+    }
+};
 
 #endif

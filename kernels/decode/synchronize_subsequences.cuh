@@ -46,31 +46,6 @@ struct SynchronizeSubsequencesSmem {
     /* Behind it: the lookups. */
 };
 
-/* One lane's way through a subsequence. */
-struct Trajectory {
-    SymbolReader reader;
-    SpanCounts counts;
-    uint32_t start_state;
-
-    __device__ __forceinline__ void start(const uint32_t *words, const SubsequenceRange &range, uint32_t state) {
-        reader.window.seek(words, min(range.start_bits + state_behind_bits(state), range.segment_end_bits));
-        reader.mcu_block = state_mcu_block(state);
-        reader.z = state_z(state);
-        counts = {};
-        start_state = state;
-    }
-
-    /* The state as seen from `boundary_bits`, which was just passed. */
-    __device__ __forceinline__ uint32_t state_at(uint32_t boundary_bits) const {
-        return pack_state(reader.window.position_bits - boundary_bits, reader.mcu_block, reader.z);
-    }
-
-    __device__ __forceinline__ SubsequenceRecord record(uint32_t end_state) const {
-        return {static_cast<uint16_t>(start_state), static_cast<uint16_t>(end_state), counts.num_blocks,
-                {counts.dc.pair[0], counts.dc.pair[1]}};
-    }
-};
-
 /* One CTA at its tile. */
 struct SynchronizeTile {
     SynchronizeSubsequencesSmem &smem;
@@ -122,7 +97,7 @@ struct SynchronizeTile {
     __device__ __forceinline__ void store_checkpoint(uint32_t checkpoint, uint32_t state, const SpanCounts &counts) const {
         const uint32_t local = threadIdx.x;
         const bool is_bad = counts.num_blocks & RECORD_BAD_CODE;
-        smem.checkpoint_states[checkpoint][local] = static_cast<uint16_t>(is_bad ? STATE_DEAD : state);
+        smem.checkpoint_states[checkpoint][local] = static_cast<uint16_t>(is_bad ? STATE_NONE : state);
         smem.checkpoint_blocks[checkpoint][local] = counts.num_blocks;
         smem.checkpoint_dc[0][checkpoint][local] = counts.dc.pair[0];
         smem.checkpoint_dc[1][checkpoint][local] = counts.dc.pair[1];
@@ -221,7 +196,8 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
     smem.num_records[local] = 0;
     uint32_t guess = 0;
     if (is_used) {
-        smem.ranges[local] = find_subsequence(p.batch, scan, state, static_cast<uint32_t>(subsequence_idx));
+        smem.ranges[local] = find_subsequence(p.batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
+                                              static_cast<uint32_t>(subsequence_idx));
         guess = smem.ranges[local].is_first ? pack_state(0, 0, scan.z_begin)
                                             : pack_state(guess_offset_bits(subsequence_idx), 0, scan.z_begin);
     }
@@ -245,6 +221,7 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
         Subsequence &own = tile.own_subsequences[local - TILE_OVERLAP];
         own.num_records = smem.num_records[local];
         own.selected = smem.num_records[local] - 1;
+        own.segment = smem.ranges[local].segment_idx;
     }
 }
 
