@@ -36,7 +36,7 @@ typedef struct ChecksumWordsParams {
 /** Bits of the code that a DC lookup resolves at once. */
 #define DC_LOOKUP_BITS 9
 /** Bytes of a scan that one CTA destuffs. */
-#define DESTUFF_TILE_BYTES 4096
+#define DESTUFF_TILE_BYTES 4096u
 /** Bytes behind a scan's destuffed data that may be read (and are zero). */
 #define DESTUFFED_PADDING_BYTES 32
 /** Subsequences that one CTA synchronises or writes, and segments that one CTA writes or refines. */

@@ -86,7 +86,7 @@ __device__ __forceinline__ void write_run(SegmentRun &run, const BlockPlaces &pl
     }
     const bool is_complete = run.block == run.num_blocks;
     if (is_complete || is_stopped || run.stop_bits == run.end_bits) {
-        result.end = is_complete ? SEGMENT_COMPLETE : end;
+        result.end = is_complete ? uint32_t{SEGMENT_COMPLETE} : end;
         result.received_blocks = run.block;
         result.end_bits = is_complete ? reader.window.position_bits : run.end_bits;
     }

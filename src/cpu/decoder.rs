@@ -8,10 +8,6 @@ use crate::jpeg::{
     Coefficients, Component, DecodeReport, Frame, Header, Limits, Plane, Progression, Scan, Scans, Status,
 };
 
-/// The factor between the limit on coefficients per byte of the file and the limit on work: bytes of coefficients that all scans
-/// together may visit.
-const VISITS_PER_COEFFICIENT: u64 = 4;
-
 /// What decoding one file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
@@ -79,7 +75,7 @@ impl Decoder {
             scans: 0,
             scans_complete: 0,
             scans_decoded: 0,
-            visits_left: limits.max_expansion.saturating_mul(VISITS_PER_COEFFICIENT).saturating_mul(bytes.len() as u64),
+            visits_left: limits.max_visited_bytes(bytes.len()),
         };
         self.scan_decoder.begin_frame(frame);
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
@@ -187,8 +183,7 @@ impl FrameRun<'_> {
 
     /// The work of all scans together is bounded by the length of the file.
     fn spend_visits(&mut self, scan: &Scan) -> Result<(), ImageError> {
-        let size = |c: &Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high) * 128;
-        let visits: u64 = scan.components.iter().map(|c| size(&self.frame.components[c.component_idx])).sum();
+        let visits = scan.visited_bytes(self.frame);
         let over = ImageError::OverLimit {
             what: "bytes of coefficients that the scans visit, for a file of this length,",
             value: visits,
@@ -379,7 +374,7 @@ mod tests {
         let limits = Limits { max_expansion: 32, ..Limits::default() };
         let report = decode(&file.bytes, &limits).report;
         let bytes_per_scan = 64 * 128;
-        assert_eq!(u64::from(report.scans), 32 * VISITS_PER_COEFFICIENT * file.bytes.len() as u64 / bytes_per_scan);
+        assert_eq!(u64::from(report.scans), limits.max_visited_bytes(file.bytes.len()) / bytes_per_scan);
         assert!(report.scans < 250);
     }
 

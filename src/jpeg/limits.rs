@@ -20,6 +20,13 @@ pub struct Limits {
     pub max_expansion: u64,
 }
 
+impl Limits {
+    /// Bytes of coefficients that all scans of a file together may visit: four times the limit on the coefficients themselves.
+    pub fn max_visited_bytes(&self, file_bytes: usize) -> u64 {
+        self.max_expansion.saturating_mul(4).saturating_mul(file_bytes as u64)
+    }
+}
+
 impl Default for Limits {
     /// 178 million pixels (the largest cameras, and Pillow's own limit for a hostile file), sides of 65,535, 1,000 scans, 256 MiB a
     /// file, 2 GiB of coefficients, an expansion of 8,192.
