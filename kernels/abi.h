@@ -330,7 +330,7 @@ typedef struct RefineSegmentsParams {
     const WorkTile *tiles; /**< [gridDim.x]: first = the first segment. */
 } RefineSegmentsParams;
 
-/** Parameters of `clear_unfinished`: one CTA a scan. */
+/** Parameters of `clear_unfinished`: one CTA a scan that is no refinement. */
 typedef struct ClearUnfinishedParams {
     DecodeBatch batch;     /**< Reads segment_results; clears the block that a segment breaks off in. */
     const WorkTile *tiles; /**< [gridDim.x]: the scans; first is not used. */

@@ -1,4 +1,4 @@
-/* A block that its segment breaks off in was not received: what was written of it is taken back. */
+/* A block that its segment breaks off in was not received: what a first scan wrote of it is taken back. (Refinement takes its own back.) */
 #ifndef DCTFLOW_DECODE_CLEAR_UNFINISHED_CUH
 #define DCTFLOW_DECODE_CLEAR_UNFINISHED_CUH
 

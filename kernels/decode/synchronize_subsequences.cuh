@@ -174,7 +174,9 @@ struct SynchronizeTile {
     /* The record of a trajectory that joins the guess at a checkpoint. */
     __device__ __forceinline__ SubsequenceRecord joined_record(uint32_t local, uint32_t checkpoint, Trajectory &t) const {
         const SubsequenceRecord &guess = smem.guesses[local];
-        t.counts.num_blocks += guess.num_blocks - smem.checkpoint_blocks[checkpoint][local];
+        /* The checkpoint's count has no flag, or it could not be joined. */
+        t.counts.num_blocks += (guess.num_blocks & ~RECORD_BAD_CODE) - smem.checkpoint_blocks[checkpoint][local];
+        t.counts.num_blocks |= guess.num_blocks & RECORD_BAD_CODE;
         t.counts.dc.add({{guess.dc[0], guess.dc[1]}});
         t.counts.dc.subtract({{smem.checkpoint_dc[0][checkpoint][local], smem.checkpoint_dc[1][checkpoint][local]}});
         return t.record(guess.end_state);

@@ -67,8 +67,8 @@ pub struct Wave {
     pub segment_tiles: Vec<WorkTile>,
     /// Tiles of `refine_segments`.
     pub refine_tiles: Vec<WorkTile>,
-    /// Every scan.
-    pub scans: Vec<WorkTile>,
+    /// All but refinement scans.
+    pub first_scans: Vec<WorkTile>,
 }
 
 /// Everything that decoding a batch needs to know.
@@ -324,10 +324,10 @@ impl Builder {
             plan.waves.resize(wave + 1, Wave::default());
         }
         let wave = &mut plan.waves[wave];
-        wave.scans.push(WorkTile { scan_idx, first: 0 });
         wave.subsequence_tiles.extend(tiles(desc.max_subsequences, TILE_THREADS));
         let segment_tiles = tiles(max_segments(desc), TILE_THREADS);
         if u32::from(desc.kind) == SCAN_FIRST {
+            wave.first_scans.push(WorkTile { scan_idx, first: 0 });
             wave.segment_tiles.extend(segment_tiles);
         } else {
             wave.refine_tiles.extend(segment_tiles);

@@ -150,8 +150,8 @@ impl DecodeStage {
             stream.launch::<abi::WriteSegments>(grid(wave.segment_tiles), lookup_bytes, &params)?;
             let params = abi::RefineSegmentsParams { batch, tiles: tiles(wave.refine_tiles) };
             stream.launch::<abi::RefineSegments>(grid(wave.refine_tiles), lookup_bytes, &params)?;
-            let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.scans) };
-            stream.launch::<abi::ClearUnfinished>(grid(wave.scans), 0, &params)
+            let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.first_scans) };
+            stream.launch::<abi::ClearUnfinished>(grid(wave.first_scans), 0, &params)
         }
     }
 
@@ -278,7 +278,7 @@ struct WaveLayout {
     subsequence_tiles: Region,
     segment_tiles: Region,
     refine_tiles: Region,
-    scans: Region,
+    first_scans: Region,
 }
 
 impl UploadLayout {
@@ -289,7 +289,7 @@ impl UploadLayout {
             subsequence_tiles: tiles(&wave.subsequence_tiles),
             segment_tiles: tiles(&wave.segment_tiles),
             refine_tiles: tiles(&wave.refine_tiles),
-            scans: tiles(&wave.scans),
+            first_scans: tiles(&wave.first_scans),
         });
         let waves = waves.collect();
         let destuff_tiles = tiles(&plan.destuff_tiles);
@@ -318,7 +318,7 @@ impl UploadLayout {
             put(layout.subsequence_tiles, bytemuck::cast_slice(&wave.subsequence_tiles));
             put(layout.segment_tiles, bytemuck::cast_slice(&wave.segment_tiles));
             put(layout.refine_tiles, bytemuck::cast_slice(&wave.refine_tiles));
-            put(layout.scans, bytemuck::cast_slice(&wave.scans));
+            put(layout.first_scans, bytemuck::cast_slice(&wave.first_scans));
         }
         for (image_idx, range, offset_bytes) in &plan.data {
             let region = Region { offset_bytes: self.data.offset_bytes + offset_bytes, len_bytes: range.len() };
