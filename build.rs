@@ -106,6 +106,8 @@ fn build_emulator() {
     build.include("kernels").flag("-include").flag("kernels/emulator/cuda_words.h");
     // As nvcc is told: no multiply-add unless the kernel says fmaf. And device code reinterprets memory freely.
     build.flag("-ffp-contract=off").flag("-fno-strict-aliasing").flag("-fno-exceptions");
+    // `#pragma unroll` is nvcc's.
+    build.flag("-Wno-unknown-pragmas");
     // For ci/sanitize.sh: options of the C++ compiler, and of the linker (`-l...`), for this package alone.
     for flag in env::var("DCTFLOW_EMULATOR_FLAGS").unwrap_or_default().split_whitespace() {
         if flag.starts_with("-l") {

@@ -17,10 +17,11 @@
 #include "selftest/selftest.h"
 #endif
 
-/* `__grid_constant__` keeps the parameters in constant memory: without it they may be copied to the stack. All shared memory is
+/* One CTA an SM is promised, no more: left alone, ptxas would rather spill a register than lose occupancy.
+ * `__grid_constant__` keeps the parameters in constant memory: without it they may be copied to the stack. All shared memory is
  * dynamic, since static shared memory ends at 48 KB. */
 #define ENTRY(name, Params, Smem, threads)                                                                  \
-    extern "C" __global__ void __launch_bounds__(threads) name##_entry(const __grid_constant__ Params params) { \
+    extern "C" __global__ void __launch_bounds__(threads, 1) name##_entry(const __grid_constant__ Params params) { \
         extern __shared__ __align__(1024) unsigned char shared_memory[];                                    \
         name(params, *reinterpret_cast<Smem *>(shared_memory));                                             \
     }                                                                                                       \

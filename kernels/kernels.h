@@ -10,4 +10,17 @@
 
 #include "check/checksum_words.cuh"
 
+#include "decode/build_tables.cuh"
+#include "decode/clear_unfinished.cuh"
+#include "decode/count_destuffed.cuh"
+#include "decode/destuff.cuh"
+#include "decode/index_segments.cuh"
+#include "decode/place_destuffed.cuh"
+#include "decode/refine_segments.cuh"
+#include "decode/report_outcomes.cuh"
+#include "decode/resolve_subsequences.cuh"
+#include "decode/synchronize_subsequences.cuh"
+#include "decode/write_segments.cuh"
+#include "decode/write_subsequences.cuh"
+
 #endif

@@ -13,10 +13,12 @@ pub mod device;
 pub mod error;
 pub mod jpeg;
 pub mod network;
+pub mod plan;
 pub mod resample;
 pub mod session;
 #[cfg(feature = "sources")]
 pub mod sources;
+pub mod stages;
 pub mod synth;
 pub mod tensor;
 

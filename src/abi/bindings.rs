@@ -1,6 +1,19 @@
 // Written by ci/abi.sh from kernels/abi.h and kernels/selftest/abi.h: change those.
 
 pub const WARP_THREADS: u32 = 32;
+pub const MAX_COMPONENTS: u32 = 4;
+pub const MAX_MCU_BLOCKS: u32 = 10;
+pub const AC_LOOKUP_BITS: u32 = 11;
+pub const DC_LOOKUP_BITS: u32 = 9;
+pub const DESTUFF_TILE_BYTES: u32 = 4096;
+pub const DESTUFFED_PADDING_BYTES: u32 = 32;
+pub const TILE_THREADS: u32 = 128;
+pub const TILE_OVERLAP: u32 = 2;
+pub const EXTRA_SEGMENTS: u32 = 8;
+pub const MAX_RECORDS: u32 = 8;
+pub const MAX_SERIAL_SUBSEQUENCES: u32 = 512;
+pub const RECORD_BAD_CODE: u32 = 2147483648;
+pub const SUBSEQUENCE_BAD_BEFORE: u32 = 65536;
 #[doc = " Parameters of `checksum_words`: a digest of device memory, independent of the order in which it is read."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -26,6 +39,885 @@ const _: () = {
         [::core::mem::offset_of!(ChecksumWordsParams, reserved) - 20usize];
 };
 impl Default for ChecksumWordsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " SSSS (T.81 F.2.2.1)."]
+pub const HUFFMAN_DC: HuffmanKind = 0;
+#[doc = " RRRRSSSS; R < 15 with S = 0 is EOB (F.2.2.2)."]
+pub const HUFFMAN_AC_SEQUENTIAL: HuffmanKind = 1;
+#[doc = " RRRRSSSS; R < 15 with S = 0 is EOBn (G.1.2.2)."]
+pub const HUFFMAN_AC_PROGRESSIVE: HuffmanKind = 2;
+#[doc = " What a Huffman table's symbols mean."]
+pub type HuffmanKind = ::core::ffi::c_uint;
+#[doc = " Sequential scans, and the first scans of a progressive band: symbols by subsequences."]
+pub const SCAN_FIRST: ScanKind = 0;
+#[doc = " One bit a block (T.81 G.1.2.1)."]
+pub const SCAN_REFINE_DC: ScanKind = 1;
+#[doc = " Correction bits between new coefficients (G.1.2.3): serial within a segment."]
+pub const SCAN_REFINE_AC: ScanKind = 2;
+#[doc = " How a scan's data become coefficients."]
+pub type ScanKind = ::core::ffi::c_uint;
+#[doc = " Every block of its interval was received."]
+pub const SEGMENT_COMPLETE: SegmentEnd = 0;
+#[doc = " The data end before."]
+pub const SEGMENT_TRUNCATED: SegmentEnd = 1;
+#[doc = " Progressive scans: a bit pattern that is no code (T.81 G.2), or no symbol of the scan."]
+pub const SEGMENT_BAD_CODE: SegmentEnd = 2;
+#[doc = " How decoding of a segment ended."]
+pub type SegmentEnd = ::core::ffi::c_uint;
+#[doc = " m of the RSTm before it."]
+pub const SEGMENT_MARKER: SegmentFlag = 7;
+#[doc = " RSTm is not the one that follows on the last one."]
+pub const SEGMENT_OUT_OF_ORDER: SegmentFlag = 8;
+#[doc = " m is not the number of the interval: its MCUs are not to be trusted."]
+pub const SEGMENT_WRONG_NUMBER: SegmentFlag = 16;
+#[doc = " It holds data, but all intervals were found before."]
+pub const SEGMENT_EXCESS: SegmentFlag = 32;
+#[doc = " From this bit on: intervals lost before it."]
+pub const SEGMENT_LOST_SHIFT: SegmentFlag = 6;
+#[doc = " Segment::marker: the bits beside m."]
+pub type SegmentFlag = ::core::ffi::c_uint;
+pub const FAULT_NONE: FaultKind = 0;
+#[doc = " At the segment's RSTm."]
+pub const FAULT_MARKER: FaultKind = 1;
+#[doc = " At `fault_bits` in the segment."]
+pub const FAULT_BAD_CODE: FaultKind = 2;
+#[doc = " At the segment's end."]
+pub const FAULT_TRUNCATED: FaultKind = 3;
+#[doc = " At `fault_bits` in the segment."]
+pub const FAULT_EXCESS: FaultKind = 4;
+#[doc = " At the end of the scan's data."]
+pub const FAULT_LOST_INTERVALS: FaultKind = 5;
+#[doc = " What is wrong with an image's entropy-coded data."]
+pub type FaultKind = ::core::ffi::c_uint;
+#[doc = " A Huffman table as DHT sends it (T.81 B.2.4.2)."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct HuffmanSpec {
+    #[doc = " A `HuffmanKind`."]
+    pub kind: u32,
+    #[doc = " BITS: number of codes of length 1 to 16."]
+    pub bits: [u8; 16usize],
+    #[doc = " HUFFVAL: the symbols in order of their codes."]
+    pub huffval: [u8; 256usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of HuffmanSpec"][::core::mem::size_of::<HuffmanSpec>() - 276usize];
+    ["Alignment of HuffmanSpec"][::core::mem::align_of::<HuffmanSpec>() - 4usize];
+    ["Offset of field: HuffmanSpec::kind"][::core::mem::offset_of!(HuffmanSpec, kind) - 0usize];
+    ["Offset of field: HuffmanSpec::bits"][::core::mem::offset_of!(HuffmanSpec, bits) - 4usize];
+    ["Offset of field: HuffmanSpec::huffval"][::core::mem::offset_of!(HuffmanSpec, huffval) - 20usize];
+};
+impl Default for HuffmanSpec {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " A Huffman table as the decoder uses it."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct HuffmanTable {
+    #[doc = " By the next 11 bits (a DC table: by the next 9, 512 entries): see common/huffman.cuh."]
+    pub lookup: [u16; 2048usize],
+    #[doc = " [length]: the first code beyond those of this length, left-aligned to 16 bits."]
+    pub code_end: [u32; 17usize],
+    #[doc = " [length]: index into HUFFVAL minus code."]
+    pub huffval_offset: [i32; 17usize],
+    #[doc = " A `HuffmanKind`."]
+    pub kind: u32,
+    #[doc = " Keeps tables aligned to 16 bytes."]
+    pub reserved: u32,
+    #[doc = " As sent."]
+    pub huffval: [u8; 256usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of HuffmanTable"][::core::mem::size_of::<HuffmanTable>() - 4496usize];
+    ["Alignment of HuffmanTable"][::core::mem::align_of::<HuffmanTable>() - 4usize];
+    ["Offset of field: HuffmanTable::lookup"][::core::mem::offset_of!(HuffmanTable, lookup) - 0usize];
+    ["Offset of field: HuffmanTable::code_end"][::core::mem::offset_of!(HuffmanTable, code_end) - 4096usize];
+    ["Offset of field: HuffmanTable::huffval_offset"]
+        [::core::mem::offset_of!(HuffmanTable, huffval_offset) - 4164usize];
+    ["Offset of field: HuffmanTable::kind"][::core::mem::offset_of!(HuffmanTable, kind) - 4232usize];
+    ["Offset of field: HuffmanTable::reserved"][::core::mem::offset_of!(HuffmanTable, reserved) - 4236usize];
+    ["Offset of field: HuffmanTable::huffval"][::core::mem::offset_of!(HuffmanTable, huffval) - 4240usize];
+};
+impl Default for HuffmanTable {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " One component as one scan sees it. In a scan of a single component the MCU is one block (T.81 A.2.2)."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ScanComponent {
+    #[doc = " Start of the component's plane in `coefficients`."]
+    pub first_coefficient: u64,
+    #[doc = " Blocks between the starts of two rows of blocks."]
+    pub pitch_blocks: u32,
+    #[doc = " Blocks of the scan's MCU, across."]
+    pub mcu_blocks_wide: u8,
+    #[doc = " Blocks of the scan's MCU, down."]
+    pub mcu_blocks_high: u8,
+    #[doc = " MCUs of the scan in one of the frame, across: 1 in a scan of several components."]
+    pub h: u8,
+    #[doc = " MCUs of the scan in one of the frame, down."]
+    pub v: u8,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ScanComponent"][::core::mem::size_of::<ScanComponent>() - 16usize];
+    ["Alignment of ScanComponent"][::core::mem::align_of::<ScanComponent>() - 8usize];
+    ["Offset of field: ScanComponent::first_coefficient"]
+        [::core::mem::offset_of!(ScanComponent, first_coefficient) - 0usize];
+    ["Offset of field: ScanComponent::pitch_blocks"][::core::mem::offset_of!(ScanComponent, pitch_blocks) - 8usize];
+    ["Offset of field: ScanComponent::mcu_blocks_wide"]
+        [::core::mem::offset_of!(ScanComponent, mcu_blocks_wide) - 12usize];
+    ["Offset of field: ScanComponent::mcu_blocks_high"]
+        [::core::mem::offset_of!(ScanComponent, mcu_blocks_high) - 13usize];
+    ["Offset of field: ScanComponent::h"][::core::mem::offset_of!(ScanComponent, h) - 14usize];
+    ["Offset of field: ScanComponent::v"][::core::mem::offset_of!(ScanComponent, v) - 15usize];
+};
+#[doc = " One data unit of a scan's MCU."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct McuBlock {
+    #[doc = " Index into the scan's components."]
+    pub component: u8,
+    #[doc = " Block column inside the MCU."]
+    pub dx: u8,
+    #[doc = " Block row inside the MCU."]
+    pub dy: u8,
+    #[doc = " Which of the scan's DC tables."]
+    pub dc_slot: u8,
+    #[doc = " Which of the scan's AC tables."]
+    pub ac_slot: u8,
+    #[doc = " Zero."]
+    pub reserved: [u8; 3usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of McuBlock"][::core::mem::size_of::<McuBlock>() - 8usize];
+    ["Alignment of McuBlock"][::core::mem::align_of::<McuBlock>() - 1usize];
+    ["Offset of field: McuBlock::component"][::core::mem::offset_of!(McuBlock, component) - 0usize];
+    ["Offset of field: McuBlock::dx"][::core::mem::offset_of!(McuBlock, dx) - 1usize];
+    ["Offset of field: McuBlock::dy"][::core::mem::offset_of!(McuBlock, dy) - 2usize];
+    ["Offset of field: McuBlock::dc_slot"][::core::mem::offset_of!(McuBlock, dc_slot) - 3usize];
+    ["Offset of field: McuBlock::ac_slot"][::core::mem::offset_of!(McuBlock, ac_slot) - 4usize];
+    ["Offset of field: McuBlock::reserved"][::core::mem::offset_of!(McuBlock, reserved) - 5usize];
+};
+#[doc = " A scan of an image: where its bytes lie, what they mean, and its share of every work buffer."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ScanDesc {
+    #[doc = " First byte of entropy-coded data in `upload`, a multiple of 16."]
+    pub data_offset: u64,
+    #[doc = " First word of destuffed data in `destuffed`, a multiple of 4."]
+    pub destuffed_offset: u64,
+    #[doc = " Index into `images`."]
+    pub image_idx: u32,
+    #[doc = " Bytes from there to the end of the file, or to where the scan is known to end."]
+    pub data_bytes: u32,
+    #[doc = " Index into `destuff_tiles`."]
+    pub first_destuff_tile: u32,
+    #[doc = " ceil(data_bytes / DESTUFF_TILE_BYTES)."]
+    pub num_destuff_tiles: u32,
+    #[doc = " Index into `segments` and `segment_results`: num_intervals + EXTRA_SEGMENTS + 1 of them."]
+    pub first_segment: u32,
+    #[doc = " Restart intervals; one where none are defined."]
+    pub num_intervals: u32,
+    #[doc = " Index into the arrays of subsequences."]
+    pub first_subsequence: u32,
+    #[doc = " How many there may be, whatever the data are."]
+    pub max_subsequences: u32,
+    #[doc = " Bytes of destuffed data in one subsequence. Segments up to this length are not divided."]
+    pub subsequence_bytes: u32,
+    #[doc = " MCUs of a restart interval (all MCUs, where none is defined)."]
+    pub interval_mcus: u32,
+    #[doc = " MCUs of the scan."]
+    pub num_mcus: u32,
+    #[doc = " MCUs of the scan in a row."]
+    pub mcus_wide: u32,
+    #[doc = " Indices into `tables`, by slot."]
+    pub dc_tables: [u32; 4usize],
+    #[doc = " Indices into `tables`, by slot."]
+    pub ac_tables: [u32; 4usize],
+    #[doc = " In the scan's order."]
+    pub components: [ScanComponent; 4usize],
+    #[doc = " In the order sent (T.81 A.2.3)."]
+    pub mcu_blocks: [McuBlock; 10usize],
+    #[doc = " Blocks of an MCU."]
+    pub num_mcu_blocks: u8,
+    #[doc = " Slots used."]
+    pub num_dc_tables: u8,
+    #[doc = " Slots used."]
+    pub num_ac_tables: u8,
+    #[doc = " A `ScanKind`."]
+    pub kind: u8,
+    #[doc = " Zig-zag index of the first coefficient sent: Ss."]
+    pub z_begin: u8,
+    #[doc = " One past the last: Se + 1."]
+    pub z_end: u8,
+    #[doc = " Al: coefficients are sent divided by 2^Al."]
+    pub point_transform: u8,
+    #[doc = " 1: a bad code ends its segment. 0: it counts as the symbol 0."]
+    pub is_progressive: u8,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ScanDesc"][::core::mem::size_of::<ScanDesc>() - 248usize];
+    ["Alignment of ScanDesc"][::core::mem::align_of::<ScanDesc>() - 8usize];
+    ["Offset of field: ScanDesc::data_offset"][::core::mem::offset_of!(ScanDesc, data_offset) - 0usize];
+    ["Offset of field: ScanDesc::destuffed_offset"][::core::mem::offset_of!(ScanDesc, destuffed_offset) - 8usize];
+    ["Offset of field: ScanDesc::image_idx"][::core::mem::offset_of!(ScanDesc, image_idx) - 16usize];
+    ["Offset of field: ScanDesc::data_bytes"][::core::mem::offset_of!(ScanDesc, data_bytes) - 20usize];
+    ["Offset of field: ScanDesc::first_destuff_tile"][::core::mem::offset_of!(ScanDesc, first_destuff_tile) - 24usize];
+    ["Offset of field: ScanDesc::num_destuff_tiles"][::core::mem::offset_of!(ScanDesc, num_destuff_tiles) - 28usize];
+    ["Offset of field: ScanDesc::first_segment"][::core::mem::offset_of!(ScanDesc, first_segment) - 32usize];
+    ["Offset of field: ScanDesc::num_intervals"][::core::mem::offset_of!(ScanDesc, num_intervals) - 36usize];
+    ["Offset of field: ScanDesc::first_subsequence"][::core::mem::offset_of!(ScanDesc, first_subsequence) - 40usize];
+    ["Offset of field: ScanDesc::max_subsequences"][::core::mem::offset_of!(ScanDesc, max_subsequences) - 44usize];
+    ["Offset of field: ScanDesc::subsequence_bytes"][::core::mem::offset_of!(ScanDesc, subsequence_bytes) - 48usize];
+    ["Offset of field: ScanDesc::interval_mcus"][::core::mem::offset_of!(ScanDesc, interval_mcus) - 52usize];
+    ["Offset of field: ScanDesc::num_mcus"][::core::mem::offset_of!(ScanDesc, num_mcus) - 56usize];
+    ["Offset of field: ScanDesc::mcus_wide"][::core::mem::offset_of!(ScanDesc, mcus_wide) - 60usize];
+    ["Offset of field: ScanDesc::dc_tables"][::core::mem::offset_of!(ScanDesc, dc_tables) - 64usize];
+    ["Offset of field: ScanDesc::ac_tables"][::core::mem::offset_of!(ScanDesc, ac_tables) - 80usize];
+    ["Offset of field: ScanDesc::components"][::core::mem::offset_of!(ScanDesc, components) - 96usize];
+    ["Offset of field: ScanDesc::mcu_blocks"][::core::mem::offset_of!(ScanDesc, mcu_blocks) - 160usize];
+    ["Offset of field: ScanDesc::num_mcu_blocks"][::core::mem::offset_of!(ScanDesc, num_mcu_blocks) - 240usize];
+    ["Offset of field: ScanDesc::num_dc_tables"][::core::mem::offset_of!(ScanDesc, num_dc_tables) - 241usize];
+    ["Offset of field: ScanDesc::num_ac_tables"][::core::mem::offset_of!(ScanDesc, num_ac_tables) - 242usize];
+    ["Offset of field: ScanDesc::kind"][::core::mem::offset_of!(ScanDesc, kind) - 243usize];
+    ["Offset of field: ScanDesc::z_begin"][::core::mem::offset_of!(ScanDesc, z_begin) - 244usize];
+    ["Offset of field: ScanDesc::z_end"][::core::mem::offset_of!(ScanDesc, z_end) - 245usize];
+    ["Offset of field: ScanDesc::point_transform"][::core::mem::offset_of!(ScanDesc, point_transform) - 246usize];
+    ["Offset of field: ScanDesc::is_progressive"][::core::mem::offset_of!(ScanDesc, is_progressive) - 247usize];
+};
+#[doc = " An image of the batch: what its outcome is made from."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ImageDesc {
+    #[doc = " Index into `scans`; the image's scans lie in the file's order."]
+    pub first_scan: u32,
+    #[doc = " How many."]
+    pub num_scans: u32,
+    #[doc = " The frame's interleaved MCUs in a row."]
+    pub mcus_wide: u32,
+    #[doc = " The frame's interleaved MCUs."]
+    pub num_mcus: u32,
+    #[doc = " Index into `untrusted`: ceil(num_mcus / 32) words, one bit for each MCU."]
+    pub first_untrusted_word: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ImageDesc"][::core::mem::size_of::<ImageDesc>() - 24usize];
+    ["Alignment of ImageDesc"][::core::mem::align_of::<ImageDesc>() - 4usize];
+    ["Offset of field: ImageDesc::first_scan"][::core::mem::offset_of!(ImageDesc, first_scan) - 0usize];
+    ["Offset of field: ImageDesc::num_scans"][::core::mem::offset_of!(ImageDesc, num_scans) - 4usize];
+    ["Offset of field: ImageDesc::mcus_wide"][::core::mem::offset_of!(ImageDesc, mcus_wide) - 8usize];
+    ["Offset of field: ImageDesc::num_mcus"][::core::mem::offset_of!(ImageDesc, num_mcus) - 12usize];
+    ["Offset of field: ImageDesc::first_untrusted_word"]
+        [::core::mem::offset_of!(ImageDesc, first_untrusted_word) - 16usize];
+    ["Offset of field: ImageDesc::reserved"][::core::mem::offset_of!(ImageDesc, reserved) - 20usize];
+};
+#[doc = " A CTA's work: a range of one scan's items (destuffing tiles, subsequences, segments or blocks)."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct WorkTile {
+    #[doc = " Index into `scans`."]
+    pub scan_idx: u32,
+    #[doc = " The first item of the scan that the CTA takes."]
+    pub first: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of WorkTile"][::core::mem::size_of::<WorkTile>() - 8usize];
+    ["Alignment of WorkTile"][::core::mem::align_of::<WorkTile>() - 4usize];
+    ["Offset of field: WorkTile::scan_idx"][::core::mem::offset_of!(WorkTile, scan_idx) - 0usize];
+    ["Offset of field: WorkTile::first"][::core::mem::offset_of!(WorkTile, first) - 4usize];
+};
+#[doc = " Bytes and markers of DESTUFF_TILE_BYTES of a scan: first its own, then (place_destuffed) those of the tiles before."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct DestuffTile {
+    #[doc = " Bytes that are data."]
+    pub kept_bytes: u32,
+    #[doc = " RSTm markers."]
+    pub num_restarts: u32,
+    #[doc = " Bytes of the tile before the scan's end, which is the byte after FF of the marker that ends it."]
+    pub end_bytes: u32,
+    #[doc = " Pairs FF01 to FFBF, which stand in no legal file."]
+    pub num_invalid: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DestuffTile"][::core::mem::size_of::<DestuffTile>() - 16usize];
+    ["Alignment of DestuffTile"][::core::mem::align_of::<DestuffTile>() - 4usize];
+    ["Offset of field: DestuffTile::kept_bytes"][::core::mem::offset_of!(DestuffTile, kept_bytes) - 0usize];
+    ["Offset of field: DestuffTile::num_restarts"][::core::mem::offset_of!(DestuffTile, num_restarts) - 4usize];
+    ["Offset of field: DestuffTile::end_bytes"][::core::mem::offset_of!(DestuffTile, end_bytes) - 8usize];
+    ["Offset of field: DestuffTile::num_invalid"][::core::mem::offset_of!(DestuffTile, num_invalid) - 12usize];
+};
+#[doc = " What the device finds out about a scan."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ScanState {
+    #[doc = " Bytes of data, all segments together."]
+    pub destuffed_bytes: u32,
+    #[doc = " Entropy-coded segments, at most num_intervals + EXTRA_SEGMENTS."]
+    pub num_segments: u32,
+    #[doc = " Intervals up to the last one of which a segment was found."]
+    pub num_found: u32,
+    #[doc = " Subsequences of all divided segments."]
+    pub num_subsequences: u32,
+    #[doc = " Subsequences that had to be decoded one after the other."]
+    pub serial_subsequences: u32,
+    #[doc = " 1: nothing is written; the CPU decodes the image. Bytes that no legal file holds, or too much serial work."]
+    pub is_unresolved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ScanState"][::core::mem::size_of::<ScanState>() - 24usize];
+    ["Alignment of ScanState"][::core::mem::align_of::<ScanState>() - 4usize];
+    ["Offset of field: ScanState::destuffed_bytes"][::core::mem::offset_of!(ScanState, destuffed_bytes) - 0usize];
+    ["Offset of field: ScanState::num_segments"][::core::mem::offset_of!(ScanState, num_segments) - 4usize];
+    ["Offset of field: ScanState::num_found"][::core::mem::offset_of!(ScanState, num_found) - 8usize];
+    ["Offset of field: ScanState::num_subsequences"][::core::mem::offset_of!(ScanState, num_subsequences) - 12usize];
+    ["Offset of field: ScanState::serial_subsequences"]
+        [::core::mem::offset_of!(ScanState, serial_subsequences) - 16usize];
+    ["Offset of field: ScanState::is_unresolved"][::core::mem::offset_of!(ScanState, is_unresolved) - 20usize];
+};
+#[doc = " An entropy-coded segment: the data between two restart markers. It ends where the next one starts; behind the last one stands one\n more, which only says where."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct Segment {
+    #[doc = " In the scan's destuffed data."]
+    pub start_bytes: u32,
+    #[doc = " m of the RSTm before it; index_segments adds `SegmentFlag`s."]
+    pub marker: u32,
+    #[doc = " Which restart interval it holds; UINT32_MAX: none."]
+    pub interval: u32,
+    #[doc = " Of the scan. A segment that is not divided has none."]
+    pub first_subsequence: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of Segment"][::core::mem::size_of::<Segment>() - 16usize];
+    ["Alignment of Segment"][::core::mem::align_of::<Segment>() - 4usize];
+    ["Offset of field: Segment::start_bytes"][::core::mem::offset_of!(Segment, start_bytes) - 0usize];
+    ["Offset of field: Segment::marker"][::core::mem::offset_of!(Segment, marker) - 4usize];
+    ["Offset of field: Segment::interval"][::core::mem::offset_of!(Segment, interval) - 8usize];
+    ["Offset of field: Segment::first_subsequence"][::core::mem::offset_of!(Segment, first_subsequence) - 12usize];
+};
+#[doc = " What decoding a segment gave. All bits set where it was not decoded."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct SegmentResult {
+    #[doc = " A `SegmentEnd`."]
+    pub end: u32,
+    #[doc = " Blocks that were received whole, from the first on."]
+    pub received_blocks: u32,
+    #[doc = " Where reading stopped, in the scan's destuffed data."]
+    pub end_bits: u32,
+    #[doc = " The first block with a bad code; UINT32_MAX: none."]
+    pub bad_block: u32,
+    #[doc = " Where that code starts, in the scan's destuffed data."]
+    pub bad_bits: u32,
+    #[doc = " Not used."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SegmentResult"][::core::mem::size_of::<SegmentResult>() - 24usize];
+    ["Alignment of SegmentResult"][::core::mem::align_of::<SegmentResult>() - 4usize];
+    ["Offset of field: SegmentResult::end"][::core::mem::offset_of!(SegmentResult, end) - 0usize];
+    ["Offset of field: SegmentResult::received_blocks"]
+        [::core::mem::offset_of!(SegmentResult, received_blocks) - 4usize];
+    ["Offset of field: SegmentResult::end_bits"][::core::mem::offset_of!(SegmentResult, end_bits) - 8usize];
+    ["Offset of field: SegmentResult::bad_block"][::core::mem::offset_of!(SegmentResult, bad_block) - 12usize];
+    ["Offset of field: SegmentResult::bad_bits"][::core::mem::offset_of!(SegmentResult, bad_bits) - 16usize];
+    ["Offset of field: SegmentResult::reserved"][::core::mem::offset_of!(SegmentResult, reserved) - 20usize];
+};
+#[doc = " Decoding one subsequence from one start state. States are packed as common/huffman.cuh says."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct SubsequenceRecord {
+    #[doc = " On entering this subsequence."]
+    pub start_state: u16,
+    #[doc = " On entering the next one."]
+    pub end_state: u16,
+    #[doc = " Blocks that end here; RECORD_BAD_CODE is set where a bit pattern was no code."]
+    pub num_blocks: u32,
+    #[doc = " Sums of DIFF, modulo 2^16, of components 0 and 1, and of 2 and 3."]
+    pub dc: [u32; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SubsequenceRecord"][::core::mem::size_of::<SubsequenceRecord>() - 16usize];
+    ["Alignment of SubsequenceRecord"][::core::mem::align_of::<SubsequenceRecord>() - 4usize];
+    ["Offset of field: SubsequenceRecord::start_state"]
+        [::core::mem::offset_of!(SubsequenceRecord, start_state) - 0usize];
+    ["Offset of field: SubsequenceRecord::end_state"][::core::mem::offset_of!(SubsequenceRecord, end_state) - 2usize];
+    ["Offset of field: SubsequenceRecord::num_blocks"][::core::mem::offset_of!(SubsequenceRecord, num_blocks) - 4usize];
+    ["Offset of field: SubsequenceRecord::dc"][::core::mem::offset_of!(SubsequenceRecord, dc) - 8usize];
+};
+#[doc = " The records of one subsequence."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct Subsequence {
+    #[doc = " In the order made."]
+    pub records: [SubsequenceRecord; 8usize],
+    #[doc = " How many."]
+    pub num_records: u32,
+    #[doc = " The one to believe."]
+    pub selected: u32,
+    #[doc = " Which segment of the scan it belongs to."]
+    pub segment: u32,
+    #[doc = " Not used."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of Subsequence"][::core::mem::size_of::<Subsequence>() - 144usize];
+    ["Alignment of Subsequence"][::core::mem::align_of::<Subsequence>() - 4usize];
+    ["Offset of field: Subsequence::records"][::core::mem::offset_of!(Subsequence, records) - 0usize];
+    ["Offset of field: Subsequence::num_records"][::core::mem::offset_of!(Subsequence, num_records) - 128usize];
+    ["Offset of field: Subsequence::selected"][::core::mem::offset_of!(Subsequence, selected) - 132usize];
+    ["Offset of field: Subsequence::segment"][::core::mem::offset_of!(Subsequence, segment) - 136usize];
+    ["Offset of field: Subsequence::reserved"][::core::mem::offset_of!(Subsequence, reserved) - 140usize];
+};
+#[doc = " Where a subsequence stands in its segment, once every start state is known."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct SubsequenceStart {
+    #[doc = " Packed; SUBSEQUENCE_BAD_BEFORE is set where the segment holds a bad code before."]
+    pub state: u32,
+    #[doc = " Blocks of the segment that end before."]
+    pub first_block: u32,
+    #[doc = " PRED of components 0 and 1, and of 2 and 3."]
+    pub dc: [u32; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SubsequenceStart"][::core::mem::size_of::<SubsequenceStart>() - 16usize];
+    ["Alignment of SubsequenceStart"][::core::mem::align_of::<SubsequenceStart>() - 4usize];
+    ["Offset of field: SubsequenceStart::state"][::core::mem::offset_of!(SubsequenceStart, state) - 0usize];
+    ["Offset of field: SubsequenceStart::first_block"][::core::mem::offset_of!(SubsequenceStart, first_block) - 4usize];
+    ["Offset of field: SubsequenceStart::dc"][::core::mem::offset_of!(SubsequenceStart, dc) - 8usize];
+};
+#[doc = " What became of an image."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ImageOutcome {
+    #[doc = " The frame's MCUs of which a block is not to be trusted."]
+    pub untrusted_mcus: u32,
+    #[doc = " The first of them; UINT32_MAX: none."]
+    pub first_untrusted_mcu: u32,
+    #[doc = " Scans without any fault."]
+    pub scans_complete: u32,
+    #[doc = " The first fault in the order of the file: a `FaultKind`."]
+    pub fault: u32,
+    #[doc = " In which of the image's scans."]
+    pub fault_scan: u32,
+    #[doc = " In which of its segments."]
+    pub fault_segment: u32,
+    #[doc = " From the segment's start, in destuffed data."]
+    pub fault_bits: u32,
+    #[doc = " 1: the CPU has to decode this image."]
+    pub is_unresolved: u32,
+    #[doc = " Subsequences that had to be decoded one after the other."]
+    pub serial_subsequences: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ImageOutcome"][::core::mem::size_of::<ImageOutcome>() - 40usize];
+    ["Alignment of ImageOutcome"][::core::mem::align_of::<ImageOutcome>() - 4usize];
+    ["Offset of field: ImageOutcome::untrusted_mcus"][::core::mem::offset_of!(ImageOutcome, untrusted_mcus) - 0usize];
+    ["Offset of field: ImageOutcome::first_untrusted_mcu"]
+        [::core::mem::offset_of!(ImageOutcome, first_untrusted_mcu) - 4usize];
+    ["Offset of field: ImageOutcome::scans_complete"][::core::mem::offset_of!(ImageOutcome, scans_complete) - 8usize];
+    ["Offset of field: ImageOutcome::fault"][::core::mem::offset_of!(ImageOutcome, fault) - 12usize];
+    ["Offset of field: ImageOutcome::fault_scan"][::core::mem::offset_of!(ImageOutcome, fault_scan) - 16usize];
+    ["Offset of field: ImageOutcome::fault_segment"][::core::mem::offset_of!(ImageOutcome, fault_segment) - 20usize];
+    ["Offset of field: ImageOutcome::fault_bits"][::core::mem::offset_of!(ImageOutcome, fault_bits) - 24usize];
+    ["Offset of field: ImageOutcome::is_unresolved"][::core::mem::offset_of!(ImageOutcome, is_unresolved) - 28usize];
+    ["Offset of field: ImageOutcome::serial_subsequences"]
+        [::core::mem::offset_of!(ImageOutcome, serial_subsequences) - 32usize];
+    ["Offset of field: ImageOutcome::reserved"][::core::mem::offset_of!(ImageOutcome, reserved) - 36usize];
+};
+#[doc = " Every buffer of a batch that is being decoded."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct DecodeBatch {
+    #[doc = " The scans' bytes, as the files hold them."]
+    pub upload: *const u8,
+    #[doc = " [num_images]"]
+    pub images: *const ImageDesc,
+    #[doc = " [num_scans]"]
+    pub scans: *const ScanDesc,
+    #[doc = " [num_tables]"]
+    pub specs: *const HuffmanSpec,
+    #[doc = " [num_tables]"]
+    pub tables: *mut HuffmanTable,
+    #[doc = " By scan."]
+    pub destuff_tiles: *mut DestuffTile,
+    #[doc = " [num_scans]"]
+    pub scan_states: *mut ScanState,
+    #[doc = " By scan: destuffed data, four bytes a word, the first in the highest bits."]
+    pub destuffed: *mut u32,
+    #[doc = " By scan."]
+    pub segments: *mut Segment,
+    #[doc = " By scan."]
+    pub subsequences: *mut Subsequence,
+    #[doc = " By scan: one for each subsequence."]
+    pub starts: *mut SubsequenceStart,
+    #[doc = " By scan; all bits set at first."]
+    pub segment_results: *mut SegmentResult,
+    #[doc = " By image: one bit for each MCU; zero at first."]
+    pub untrusted: *mut u32,
+    #[doc = " [num_images]"]
+    pub outcomes: *mut ImageOutcome,
+    #[doc = " By image and component: [blocks_high_padded][pitch_blocks][64], natural order."]
+    pub coefficients: *mut i16,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DecodeBatch"][::core::mem::size_of::<DecodeBatch>() - 120usize];
+    ["Alignment of DecodeBatch"][::core::mem::align_of::<DecodeBatch>() - 8usize];
+    ["Offset of field: DecodeBatch::upload"][::core::mem::offset_of!(DecodeBatch, upload) - 0usize];
+    ["Offset of field: DecodeBatch::images"][::core::mem::offset_of!(DecodeBatch, images) - 8usize];
+    ["Offset of field: DecodeBatch::scans"][::core::mem::offset_of!(DecodeBatch, scans) - 16usize];
+    ["Offset of field: DecodeBatch::specs"][::core::mem::offset_of!(DecodeBatch, specs) - 24usize];
+    ["Offset of field: DecodeBatch::tables"][::core::mem::offset_of!(DecodeBatch, tables) - 32usize];
+    ["Offset of field: DecodeBatch::destuff_tiles"][::core::mem::offset_of!(DecodeBatch, destuff_tiles) - 40usize];
+    ["Offset of field: DecodeBatch::scan_states"][::core::mem::offset_of!(DecodeBatch, scan_states) - 48usize];
+    ["Offset of field: DecodeBatch::destuffed"][::core::mem::offset_of!(DecodeBatch, destuffed) - 56usize];
+    ["Offset of field: DecodeBatch::segments"][::core::mem::offset_of!(DecodeBatch, segments) - 64usize];
+    ["Offset of field: DecodeBatch::subsequences"][::core::mem::offset_of!(DecodeBatch, subsequences) - 72usize];
+    ["Offset of field: DecodeBatch::starts"][::core::mem::offset_of!(DecodeBatch, starts) - 80usize];
+    ["Offset of field: DecodeBatch::segment_results"][::core::mem::offset_of!(DecodeBatch, segment_results) - 88usize];
+    ["Offset of field: DecodeBatch::untrusted"][::core::mem::offset_of!(DecodeBatch, untrusted) - 96usize];
+    ["Offset of field: DecodeBatch::outcomes"][::core::mem::offset_of!(DecodeBatch, outcomes) - 104usize];
+    ["Offset of field: DecodeBatch::coefficients"][::core::mem::offset_of!(DecodeBatch, coefficients) - 112usize];
+};
+impl Default for DecodeBatch {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `build_tables`: one warp a table."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct BuildTablesParams {
+    #[doc = " Reads specs, writes tables."]
+    pub batch: DecodeBatch,
+    #[doc = " Length of both."]
+    pub num_tables: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of BuildTablesParams"][::core::mem::size_of::<BuildTablesParams>() - 128usize];
+    ["Alignment of BuildTablesParams"][::core::mem::align_of::<BuildTablesParams>() - 8usize];
+    ["Offset of field: BuildTablesParams::batch"][::core::mem::offset_of!(BuildTablesParams, batch) - 0usize];
+    ["Offset of field: BuildTablesParams::num_tables"]
+        [::core::mem::offset_of!(BuildTablesParams, num_tables) - 120usize];
+    ["Offset of field: BuildTablesParams::reserved"][::core::mem::offset_of!(BuildTablesParams, reserved) - 124usize];
+};
+impl Default for BuildTablesParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `count_destuffed`: one CTA a tile."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct CountDestuffedParams {
+    #[doc = " Reads upload, writes destuff_tiles."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = which tile of the scan."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CountDestuffedParams"][::core::mem::size_of::<CountDestuffedParams>() - 128usize];
+    ["Alignment of CountDestuffedParams"][::core::mem::align_of::<CountDestuffedParams>() - 8usize];
+    ["Offset of field: CountDestuffedParams::batch"][::core::mem::offset_of!(CountDestuffedParams, batch) - 0usize];
+    ["Offset of field: CountDestuffedParams::tiles"][::core::mem::offset_of!(CountDestuffedParams, tiles) - 120usize];
+};
+impl Default for CountDestuffedParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `place_destuffed`: one CTA a scan."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct PlaceDestuffedParams {
+    #[doc = " Turns destuff_tiles into offsets; writes scan_states and each scan's first segment."]
+    pub batch: DecodeBatch,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PlaceDestuffedParams"][::core::mem::size_of::<PlaceDestuffedParams>() - 120usize];
+    ["Alignment of PlaceDestuffedParams"][::core::mem::align_of::<PlaceDestuffedParams>() - 8usize];
+    ["Offset of field: PlaceDestuffedParams::batch"][::core::mem::offset_of!(PlaceDestuffedParams, batch) - 0usize];
+};
+impl Default for PlaceDestuffedParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `destuff`: one CTA a tile."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct DestuffParams {
+    #[doc = " Reads upload and destuff_tiles; writes destuffed and segments."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = which tile of the scan."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DestuffParams"][::core::mem::size_of::<DestuffParams>() - 128usize];
+    ["Alignment of DestuffParams"][::core::mem::align_of::<DestuffParams>() - 8usize];
+    ["Offset of field: DestuffParams::batch"][::core::mem::offset_of!(DestuffParams, batch) - 0usize];
+    ["Offset of field: DestuffParams::tiles"][::core::mem::offset_of!(DestuffParams, tiles) - 120usize];
+};
+impl Default for DestuffParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `index_segments`: one CTA a scan."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct IndexSegmentsParams {
+    #[doc = " Completes segments and scan_states."]
+    pub batch: DecodeBatch,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of IndexSegmentsParams"][::core::mem::size_of::<IndexSegmentsParams>() - 120usize];
+    ["Alignment of IndexSegmentsParams"][::core::mem::align_of::<IndexSegmentsParams>() - 8usize];
+    ["Offset of field: IndexSegmentsParams::batch"][::core::mem::offset_of!(IndexSegmentsParams, batch) - 0usize];
+};
+impl Default for IndexSegmentsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `synchronize_subsequences`: one CTA a tile."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct SynchronizeSubsequencesParams {
+    #[doc = " Reads destuffed, segments, tables; writes subsequences."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first subsequence that is the tile's own."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SynchronizeSubsequencesParams"][::core::mem::size_of::<SynchronizeSubsequencesParams>() - 128usize];
+    ["Alignment of SynchronizeSubsequencesParams"][::core::mem::align_of::<SynchronizeSubsequencesParams>() - 8usize];
+    ["Offset of field: SynchronizeSubsequencesParams::batch"]
+        [::core::mem::offset_of!(SynchronizeSubsequencesParams, batch) - 0usize];
+    ["Offset of field: SynchronizeSubsequencesParams::tiles"]
+        [::core::mem::offset_of!(SynchronizeSubsequencesParams, tiles) - 120usize];
+};
+impl Default for SynchronizeSubsequencesParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `resolve_subsequences`: one CTA a scan."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ResolveSubsequencesParams {
+    #[doc = " Reads and completes subsequences; writes starts."]
+    pub batch: DecodeBatch,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ResolveSubsequencesParams"][::core::mem::size_of::<ResolveSubsequencesParams>() - 120usize];
+    ["Alignment of ResolveSubsequencesParams"][::core::mem::align_of::<ResolveSubsequencesParams>() - 8usize];
+    ["Offset of field: ResolveSubsequencesParams::batch"]
+        [::core::mem::offset_of!(ResolveSubsequencesParams, batch) - 0usize];
+};
+impl Default for ResolveSubsequencesParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `write_subsequences`: one CTA a tile."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct WriteSubsequencesParams {
+    #[doc = " Reads starts, destuffed, tables; writes coefficients and segment_results."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first subsequence."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of WriteSubsequencesParams"][::core::mem::size_of::<WriteSubsequencesParams>() - 128usize];
+    ["Alignment of WriteSubsequencesParams"][::core::mem::align_of::<WriteSubsequencesParams>() - 8usize];
+    ["Offset of field: WriteSubsequencesParams::batch"]
+        [::core::mem::offset_of!(WriteSubsequencesParams, batch) - 0usize];
+    ["Offset of field: WriteSubsequencesParams::tiles"]
+        [::core::mem::offset_of!(WriteSubsequencesParams, tiles) - 120usize];
+};
+impl Default for WriteSubsequencesParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `write_segments`: one CTA a tile. Takes the segments that are not divided."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct WriteSegmentsParams {
+    #[doc = " Reads segments, destuffed, tables; writes coefficients and segment_results."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first segment."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of WriteSegmentsParams"][::core::mem::size_of::<WriteSegmentsParams>() - 128usize];
+    ["Alignment of WriteSegmentsParams"][::core::mem::align_of::<WriteSegmentsParams>() - 8usize];
+    ["Offset of field: WriteSegmentsParams::batch"][::core::mem::offset_of!(WriteSegmentsParams, batch) - 0usize];
+    ["Offset of field: WriteSegmentsParams::tiles"][::core::mem::offset_of!(WriteSegmentsParams, tiles) - 120usize];
+};
+impl Default for WriteSegmentsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `refine_segments`: one CTA a tile. Takes the segments of refinement scans."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct RefineSegmentsParams {
+    #[doc = " Reads segments, destuffed, tables; changes coefficients; writes segment_results."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first segment."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RefineSegmentsParams"][::core::mem::size_of::<RefineSegmentsParams>() - 128usize];
+    ["Alignment of RefineSegmentsParams"][::core::mem::align_of::<RefineSegmentsParams>() - 8usize];
+    ["Offset of field: RefineSegmentsParams::batch"][::core::mem::offset_of!(RefineSegmentsParams, batch) - 0usize];
+    ["Offset of field: RefineSegmentsParams::tiles"][::core::mem::offset_of!(RefineSegmentsParams, tiles) - 120usize];
+};
+impl Default for RefineSegmentsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `clear_unfinished`: one CTA a scan that is no refinement."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ClearUnfinishedParams {
+    #[doc = " Reads segment_results; clears the block that a segment breaks off in."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: the scans; first is not used."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ClearUnfinishedParams"][::core::mem::size_of::<ClearUnfinishedParams>() - 128usize];
+    ["Alignment of ClearUnfinishedParams"][::core::mem::align_of::<ClearUnfinishedParams>() - 8usize];
+    ["Offset of field: ClearUnfinishedParams::batch"][::core::mem::offset_of!(ClearUnfinishedParams, batch) - 0usize];
+    ["Offset of field: ClearUnfinishedParams::tiles"][::core::mem::offset_of!(ClearUnfinishedParams, tiles) - 120usize];
+};
+impl Default for ClearUnfinishedParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `report_outcomes`: one CTA an image."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ReportOutcomesParams {
+    #[doc = " Reads segment_results and scan_states; writes untrusted and outcomes."]
+    pub batch: DecodeBatch,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ReportOutcomesParams"][::core::mem::size_of::<ReportOutcomesParams>() - 120usize];
+    ["Alignment of ReportOutcomesParams"][::core::mem::align_of::<ReportOutcomesParams>() - 8usize];
+    ["Offset of field: ReportOutcomesParams::batch"][::core::mem::offset_of!(ReportOutcomesParams, batch) - 0usize];
+};
+impl Default for ReportOutcomesParams {
     fn default() -> Self {
         let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
         unsafe {

@@ -8,10 +8,6 @@ use crate::jpeg::{
     Coefficients, Component, DecodeReport, Frame, Header, Limits, Plane, Progression, Scan, Scans, Status,
 };
 
-/// The factor between the limit on coefficients per byte of the file and the limit on work: bytes of coefficients that all scans
-/// together may visit.
-const VISITS_PER_COEFFICIENT: u64 = 4;
-
 /// What decoding one file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
@@ -80,11 +76,7 @@ impl Decoder {
             scans_complete: 0,
             scans_decoded: 0,
             visits: 0,
-            max_visits: limits
-                .max_expansion
-                .saturating_mul(VISITS_PER_COEFFICIENT)
-                .saturating_mul(bytes.len() as u64)
-                .saturating_add(limits.free_coefficient_bytes),
+            max_visits: limits.max_visited_bytes(bytes.len()),
         };
         self.scan_decoder.begin_frame(frame);
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
@@ -194,9 +186,7 @@ impl FrameRun<'_> {
 
     /// The work of all scans together is bounded by the length of the file.
     fn spend_visits(&mut self, scan: &Scan) -> Result<(), ImageError> {
-        let size = |c: &Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high) * 128;
-        let visits: u64 = scan.components.iter().map(|c| size(&self.frame.components[c.component_idx])).sum();
-        self.visits = self.visits.saturating_add(visits);
+        self.visits = self.visits.saturating_add(scan.visited_bytes(self.frame));
         if self.visits > self.max_visits {
             let what = "bytes of coefficients that its scans visit, for a file of this length,";
             return Err(ImageError::OverLimit { what, value: self.visits, limit: self.max_visits });
@@ -385,7 +375,7 @@ mod tests {
         let limits = Limits { max_expansion: 32, free_coefficient_bytes: 0, ..Limits::default() };
         let report = decode(&file.bytes, &limits).report;
         let bytes_per_scan = 64 * 128;
-        assert_eq!(u64::from(report.scans), 32 * VISITS_PER_COEFFICIENT * file.bytes.len() as u64 / bytes_per_scan);
+        assert_eq!(u64::from(report.scans), limits.max_visited_bytes(file.bytes.len()) / bytes_per_scan);
         assert!(report.scans < 250);
     }
 

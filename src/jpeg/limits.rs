@@ -22,6 +22,17 @@ pub struct Limits {
     pub free_coefficient_bytes: u64,
 }
 
+impl Limits {
+    /// Bytes of coefficients that all scans of a file together may visit: for a byte of the file, four times what the limit on the coefficients
+    /// themselves allows.
+    pub fn max_visited_bytes(&self, file_bytes: usize) -> u64 {
+        self.max_expansion
+            .saturating_mul(4)
+            .saturating_mul(file_bytes as u64)
+            .saturating_add(self.free_coefficient_bytes)
+    }
+}
+
 impl Default for Limits {
     /// 178 million pixels (the largest cameras, and Pillow's own limit for a hostile file), sides of 65,535, 1,000 scans, 256 MiB a
     /// file, 2 GiB of coefficients, an expansion of

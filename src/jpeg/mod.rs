@@ -25,5 +25,7 @@ pub use progression::Progression;
 pub use qe::{ESTIMATES, Estimate, FIXED_HALF};
 pub use report::{DecodeReport, Policy, Status, Verdict};
 pub use scan::{Scan, ScanComponent};
-pub use segments::{EntropyCoded, Piece, Step, assign_intervals, split_entropy_coded, walk_entropy_coded};
+pub use segments::{
+    EntropyCoded, Piece, Step, assign_intervals, entropy_coded_end, split_entropy_coded, walk_entropy_coded,
+};
 pub use tables::{ArithmeticConditioning, HuffmanCode, HuffmanTable, QuantTable, Tables};

@@ -73,6 +73,12 @@ impl Scan {
         }
     }
 
+    /// Bytes of coefficients of the scan's components: what decoding it may visit.
+    pub fn visited_bytes(&self, frame: &Frame) -> u64 {
+        let blocks = |c: &super::Component| u64::from(c.padded_blocks_wide) * u64::from(c.padded_blocks_high);
+        self.components.iter().map(|c| blocks(&frame.components[c.component_idx])).sum::<u64>() * 128
+    }
+
     /// Whether the scan can be decoded at all: the rules whose breach libjpeg takes for an error. Whether its Huffman tables are
     /// prefix codes shows when they are built ([`HuffmanTable::codes`](super::HuffmanTable::codes)).
     pub fn check(&self, frame: &Frame) -> Result<(), ImageError> {

@@ -34,6 +34,24 @@ pub struct Piece {
     pub is_cut: bool,
 }
 
+impl Piece {
+    /// The offset in the file of a destuffed byte of the piece; beyond its last byte, the end of the piece.
+    pub fn file_offset(&self, bytes: &[u8], data_offset: usize) -> usize {
+        let mut file_offset = self.bytes.start;
+        let mut left = data_offset;
+        let piece_bytes = &bytes[..self.bytes.end];
+        while let Some(pair) = next_ff(piece_bytes, file_offset) {
+            let plain = pair.at - file_offset;
+            if left <= plain {
+                break;
+            }
+            left -= plain + 1;
+            file_offset = pair.end;
+        }
+        (file_offset + left).min(self.bytes.end)
+    }
+}
+
 /// A scan's entropy-coded data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntropyCoded {
@@ -129,6 +147,18 @@ pub fn walk_entropy_coded<'a>(
         }
         from = pair.map_or(at, |pair| pair.end);
     }
+}
+
+/// Offset of the marker that ends the data, or of their end in a file without one (rule 2); does not cut them.
+pub fn entropy_coded_end(bytes: &[u8], ecs_offset: usize) -> usize {
+    let mut from = ecs_offset;
+    while let Some(pair) = next_ff(bytes, from) {
+        if classify_pair(pair.code) == Pair::End {
+            return pair.at;
+        }
+        from = pair.end;
+    }
+    end_of_data(bytes, from)
 }
 
 /// The end of a file without a marker after `from`: a last FF is no data.

@@ -23,6 +23,7 @@
 mod batch;
 mod builder;
 mod cpu;
+mod decoder;
 mod device;
 mod outcome;
 mod stream;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 pub use batch::Batch;
 pub use builder::SessionBuilder;
+pub use decoder::{BatchDecoder, DecoderStats};
 pub use device::{Device, DeviceChoice};
 pub use outcome::{Outcome, Prediction};
 pub use stream::{Feeder, Outcomes};

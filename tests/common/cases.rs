@@ -56,6 +56,7 @@ impl Case {
     /// Whether there was something to compare with; or what is wrong.
     fn judge(&self, engine: &dyn Engine) -> Result<bool, String> {
         let decoded = engine.decode(&self.bytes);
+        agrees_with_cpu(&decoded, &self.bytes, engine)?;
         let planes = decoded.coefficients.as_ref().map_or(&[][..], |c| &c.planes);
         if let Expected::Written(written) = &self.expected {
             if decoded.report.status != Status::Complete {
@@ -84,6 +85,20 @@ impl Case {
             None => Ok(matches!(self.expected, Expected::Written(_))),
         }
     }
+}
+
+/// All backends give the same, damaged files included: report and coefficients, padding blocks too.
+fn agrees_with_cpu(decoded: &Decoded, bytes: &[u8], engine: &dyn Engine) -> Result<(), String> {
+    if engine.name() == "cpu" {
+        return Ok(());
+    }
+    let by_cpu = dctflow::cpu::decode(bytes, &Limits::default());
+    if decoded.report != by_cpu.report {
+        return Err(format!("{:?} is not the CPU's {:?}", decoded.report, by_cpu.report));
+    }
+    let planes = |decoded: &Decoded| decoded.coefficients.clone().map(|c| c.planes).unwrap_or_default();
+    difference(&planes(decoded), &planes(&by_cpu)).map_err(|d| format!("{d} (the CPU has it the other way)"))?;
+    if decoded == &by_cpu { Ok(()) } else { Err("padding, tables or metadata are not the CPU's".into()) }
 }
 
 fn is_over_limit(decoded: &Decoded) -> bool {

@@ -1,7 +1,11 @@
 //! The decoders that every case runs on.
 
 use dctflow::cpu;
+use dctflow::device::Device;
+use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
 use dctflow::jpeg::Limits;
+use dctflow::session::BatchDecoder;
+use std::sync::{Arc, Mutex};
 
 /// A decoder under test.
 pub trait Engine: Sync {
@@ -23,13 +27,54 @@ impl Engine for Cpu {
     }
 }
 
+/// The kernels on the emulator. Files are decoded by many threads of a test at a time, so decoders are kept in a pool.
+struct Emulated {
+    name: &'static str,
+    schedule: Schedule,
+    subsequence_bytes: Option<u32>,
+    pool: Mutex<Vec<BatchDecoder>>,
+}
+
+impl Emulated {
+    fn new(name: &'static str, schedule: Schedule, subsequence_bytes: Option<u32>) -> Self {
+        Self { name, schedule, subsequence_bytes, pool: Mutex::default() }
+    }
+
+    fn new_decoder(&self) -> BatchDecoder {
+        let options = EmulatorOptions { schedule: self.schedule, num_os_threads: 1, ..EmulatorOptions::default() };
+        let device: Arc<dyn Device> = Emulator::new(options).expect("an emulator");
+        let mut decoder = BatchDecoder::new(&device).expect("a decoder");
+        decoder.options.subsequence_bytes = self.subsequence_bytes;
+        decoder
+    }
+}
+
+impl Engine for Emulated {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn decode(&self, bytes: &[u8]) -> cpu::Decoded {
+        let pooled = self.pool.lock().expect("no test panics while it holds the pool").pop();
+        let mut decoder = pooled.unwrap_or_else(|| self.new_decoder());
+        let mut decoded = decoder.decode(&[bytes]).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        self.pool.lock().expect("as above").push(decoder);
+        decoded.remove(0)
+    }
+}
+
 /// Names engines, separated by commas, whose absence is a failure. Other test programs read it too, for theirs.
 const REQUIRE_VARIABLE: &str = "DCTFLOW_REQUIRE_ENGINES";
 
 /// All engines that this build and machine have. The missing ones are named on stderr; one that `DCTFLOW_REQUIRE_ENGINES` names
 /// fails the test.
 pub fn engines() -> Vec<Box<dyn Engine>> {
-    let candidates: [(&str, Option<Box<dyn Engine>>); 1] = [("cpu", Some(Box::new(Cpu)))];
+    let candidates: [(&str, Option<Box<dyn Engine>>); 4] = [
+        ("cpu", Some(Box::new(Cpu))),
+        ("emulator", Some(Box::new(Emulated::new("emulator, forward", Schedule::Forward, None)))),
+        ("emulator", Some(Box::new(Emulated::new("emulator, reverse", Schedule::Reverse, Some(64))))),
+        ("emulator", Some(Box::new(Emulated::new("emulator, random", Schedule::Random(1), Some(192))))),
+    ];
     let required = std::env::var(REQUIRE_VARIABLE).unwrap_or_default();
     let mut present = Vec::new();
     let mut num_skipped = 0;

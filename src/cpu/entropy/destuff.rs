@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::bits::PADDING_BYTES;
-use crate::jpeg::marker::next_ff;
 use crate::jpeg::{EntropyCoded, Piece, Step, walk_entropy_coded};
 
 /// The destuffed pieces of one scan, in memory that is used again for the next one.
@@ -35,18 +34,7 @@ impl Destuffed {
 
     /// The offset in the file of a destuffed byte of a piece; beyond its last byte, the end of the piece.
     pub fn file_offset(&self, bytes: &[u8], piece: &Piece, data_offset: usize, piece_start: usize) -> usize {
-        let mut file_offset = piece.bytes.start;
-        let mut left = data_offset - piece_start;
-        let piece_bytes = &bytes[..piece.bytes.end];
-        while let Some(pair) = next_ff(piece_bytes, file_offset) {
-            let plain = pair.at - file_offset;
-            if left <= plain {
-                break;
-            }
-            left -= plain + 1;
-            file_offset = pair.end;
-        }
-        (file_offset + left).min(piece.bytes.end)
+        piece.file_offset(bytes, data_offset - piece_start)
     }
 }
 

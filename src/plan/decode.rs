@@ -1,0 +1,378 @@
+//! The plan of decoding one batch: descriptors of images and scans, the work of every launch, and where everything lies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::image::{PlannedImage, PlannedScan};
+use super::layout::{Layout, Region};
+use crate::abi::{
+    AC_LOOKUP_BITS, DC_LOOKUP_BITS, DESTUFF_TILE_BYTES, DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS,
+    HUFFMAN_AC_PROGRESSIVE, HUFFMAN_AC_SEQUENTIAL, HUFFMAN_DC, HuffmanSpec, HuffmanTable, ImageDesc, ImageOutcome,
+    McuBlock, SCAN_FIRST, SCAN_REFINE_AC, SCAN_REFINE_DC, ScanComponent, ScanDesc, ScanState, Segment, SegmentResult,
+    Subsequence, SubsequenceStart, TILE_OVERLAP, TILE_THREADS, WorkTile,
+};
+use crate::jpeg::{self, Frame, Process, Scan};
+
+/// Subsequences of a tile that are its own.
+const OWN_SUBSEQUENCES: u32 = TILE_THREADS - TILE_OVERLAP;
+
+/// Choices that change how fast a batch is decoded, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PlanOptions {
+    /// Bytes of a subsequence, at least 64; chosen for each scan if not given: long ones for large batches, which waste less, short ones
+    /// for small batches, which would leave a GPU idle.
+    pub subsequence_bytes: Option<u32>,
+    /// Bytes that stay unused behind every array (a multiple of 8).
+    pub redzone_bytes: usize,
+}
+
+/// An array of the device's working memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // the names are those of abi.h's DecodeBatch
+pub enum Array {
+    Tables,
+    DestuffTiles,
+    ScanStates,
+    Destuffed,
+    Segments,
+    Subsequences,
+    Starts,
+    SegmentResults,
+    Untrusted,
+    Outcomes,
+}
+
+impl Array {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Tables,
+        Self::DestuffTiles,
+        Self::ScanStates,
+        Self::Destuffed,
+        Self::Segments,
+        Self::Subsequences,
+        Self::Starts,
+        Self::SegmentResults,
+        Self::Untrusted,
+        Self::Outcomes,
+    ];
+}
+
+/// The scans that can be written at one time: no two of them touch the same component.
+#[derive(Clone, Debug, Default)]
+pub struct Wave {
+    /// Tiles of `write_subsequences`.
+    pub subsequence_tiles: Vec<WorkTile>,
+    /// Tiles of `write_segments`.
+    pub segment_tiles: Vec<WorkTile>,
+    /// Tiles of `refine_segments`.
+    pub refine_tiles: Vec<WorkTile>,
+    /// All but refinement scans.
+    pub first_scans: Vec<WorkTile>,
+}
+
+/// Everything that decoding a batch needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct DecodePlan {
+    /// In the batch's order.
+    pub images: Vec<ImageDesc>,
+    /// Image by image, in the file's order.
+    pub scans: Vec<ScanDesc>,
+    /// Huffman tables, each once.
+    pub specs: Vec<HuffmanSpec>,
+    /// Tiles of `count_destuffed` and `destuff`.
+    pub destuff_tiles: Vec<WorkTile>,
+    /// Tiles of `synchronize_subsequences`.
+    pub synchronize_tiles: Vec<WorkTile>,
+    /// In this order.
+    pub waves: Vec<Wave>,
+    /// Which bytes of which image go where in the upload: image, range of the file, offset.
+    pub data: Vec<(usize, std::ops::Range<usize>, usize)>,
+    /// Bytes of scans' data in the upload, padding included.
+    pub data_bytes: usize,
+    /// Planes by image and component: index of the first coefficient.
+    pub planes: Vec<Vec<u64>>,
+    /// Coefficients of all planes.
+    pub num_coefficients: u64,
+    /// Shared memory for the lookups of any scan.
+    pub lookup_bytes: u32,
+    /// Working memory.
+    pub scratch: Layout,
+    arrays: Vec<(Array, Region)>,
+}
+
+impl DecodePlan {
+    /// The plan for these images.
+    pub fn new(images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
+        let mut builder = Builder::new(images, options);
+        for (image_idx, image) in images.iter().enumerate() {
+            builder.add_image(image_idx, image);
+        }
+        builder.finish(options)
+    }
+
+    /// Where an array lies in working memory.
+    pub fn array(&self, array: Array) -> Region {
+        self.arrays.iter().find(|(a, _)| *a == array).map_or(Region::default(), |&(_, region)| region)
+    }
+}
+
+/// Lengths of the arrays so far.
+#[derive(Default)]
+struct Lengths {
+    destuff_tiles: u32,
+    destuffed_words: u64,
+    segments: u32,
+    subsequences: u32,
+    untrusted_words: u32,
+}
+
+struct Builder {
+    plan: DecodePlan,
+    lengths: Lengths,
+    tables: HashMap<(u32, Arc<jpeg::HuffmanTable>), u32>,
+    subsequence_bytes: Option<u32>,
+    min_subsequence_bytes: u32,
+}
+
+impl Builder {
+    /// Threads that a large GPU keeps busy: while a batch has fewer subsequences, shorter ones are better.
+    const WANTED_SUBSEQUENCES: usize = 65_536;
+
+    fn new(images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
+        let data_bytes: usize = images.iter().flat_map(|image| &image.scans).map(|scan| scan.data.len()).sum();
+        let fair_share = (data_bytes / Self::WANTED_SUBSEQUENCES) as u32;
+        Self {
+            plan: DecodePlan::default(),
+            lengths: Lengths::default(),
+            tables: HashMap::new(),
+            subsequence_bytes: options.subsequence_bytes.map(|bytes| bytes.max(64)),
+            min_subsequence_bytes: fair_share.next_multiple_of(16).clamp(128, 512),
+        }
+    }
+
+    fn add_image(&mut self, image_idx: usize, image: &PlannedImage<'_>) {
+        let frame = &image.header.frame;
+        self.add_planes(frame);
+        let first_scan = self.plan.scans.len() as u32;
+        let mut waves_of_components = [0; 4];
+        for planned in &image.scans {
+            let wave = planned.scan.components.iter().map(|c| waves_of_components[c.component_idx]).max().unwrap_or(0);
+            for component in &planned.scan.components {
+                waves_of_components[component.component_idx] = wave + 1;
+            }
+            self.add_scan(image_idx, frame, planned, wave);
+        }
+        self.plan.images.push(ImageDesc {
+            first_scan,
+            num_scans: image.scans.len() as u32,
+            mcus_wide: frame.mcus_wide(),
+            num_mcus: frame.mcus(),
+            first_untrusted_word: self.lengths.untrusted_words,
+            reserved: 0,
+        });
+        self.lengths.untrusted_words += frame.mcus().div_ceil(32);
+    }
+
+    fn add_planes(&mut self, frame: &Frame) {
+        let mut planes = Vec::with_capacity(frame.components.len());
+        for component in &frame.components {
+            planes.push(self.plan.num_coefficients);
+            self.plan.num_coefficients +=
+                u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
+        }
+        self.plan.planes.push(planes);
+    }
+
+    fn add_scan(&mut self, image_idx: usize, frame: &Frame, planned: &PlannedScan, wave: usize) {
+        let scan_idx = self.plan.scans.len() as u32;
+        let mut desc = self.describe(image_idx, frame, &planned.scan);
+        self.place_data(image_idx, planned, &mut desc);
+        self.size_work(&mut desc);
+        self.list_work(scan_idx, &desc, wave);
+        let lookup_entries =
+            (u32::from(desc.num_ac_tables) << AC_LOOKUP_BITS) + (u32::from(desc.num_dc_tables) << DC_LOOKUP_BITS);
+        self.plan.lookup_bytes = self.plan.lookup_bytes.max(2 * lookup_entries);
+        self.plan.scans.push(desc);
+    }
+
+    /// What the scan's data mean and where its blocks go.
+    fn describe(&mut self, image_idx: usize, frame: &Frame, scan: &Scan) -> ScanDesc {
+        let is_progressive = frame.process == Process::Progressive;
+        let num_mcus = scan.num_mcus(frame);
+        let mut desc = ScanDesc {
+            image_idx: image_idx as u32,
+            num_intervals: scan.num_intervals(frame),
+            interval_mcus: if scan.restart_interval_mcus == 0 { num_mcus } else { scan.restart_interval_mcus },
+            num_mcus,
+            mcus_wide: scan.size_mcus(frame).0,
+            kind: match (is_progressive, scan.ss, scan.ah) {
+                (false, ..) | (true, _, 0) => SCAN_FIRST as u8,
+                (true, 0, _) => SCAN_REFINE_DC as u8,
+                (true, ..) => SCAN_REFINE_AC as u8,
+            },
+            z_begin: if is_progressive { scan.ss } else { 0 },
+            z_end: if is_progressive { scan.se + 1 } else { 64 },
+            point_transform: if is_progressive { scan.al } else { 0 },
+            is_progressive: is_progressive.into(),
+            ..ScanDesc::default()
+        };
+        for (idx, scan_component) in scan.components.iter().enumerate() {
+            let component = &frame.components[scan_component.component_idx];
+            let (mcu_blocks, frame_mcu) = match scan.is_interleaved() {
+                true => ((component.h, component.v), (1, 1)),
+                false => ((1, 1), (component.h, component.v)),
+            };
+            desc.components[idx] = ScanComponent {
+                first_coefficient: self.plan.planes[image_idx][scan_component.component_idx],
+                pitch_blocks: component.padded_blocks_wide,
+                mcu_blocks_wide: mcu_blocks.0,
+                mcu_blocks_high: mcu_blocks.1,
+                h: frame_mcu.0,
+                v: frame_mcu.1,
+            };
+            let (dc_slot, ac_slot) = self.add_tables(frame, scan, scan_component, &mut desc);
+            for dy in 0..mcu_blocks.1 {
+                for dx in 0..mcu_blocks.0 {
+                    desc.mcu_blocks[usize::from(desc.num_mcu_blocks)] =
+                        McuBlock { component: idx as u8, dx, dy, dc_slot, ac_slot, reserved: [0; 3] };
+                    desc.num_mcu_blocks += 1;
+                }
+            }
+        }
+        desc
+    }
+
+    /// The slots of a component's tables.
+    fn add_tables(
+        &mut self,
+        frame: &Frame,
+        scan: &Scan,
+        component: &jpeg::ScanComponent,
+        desc: &mut ScanDesc,
+    ) -> (u8, u8) {
+        let mut slots = (0, 0);
+        if let (true, Some(Some(table))) =
+            (scan.needs_dc_table(frame), scan.tables.dc.get(usize::from(component.dc_table_idx)))
+        {
+            let table_idx = self.table_idx(HUFFMAN_DC, table);
+            slots.0 = find_slot(&mut desc.dc_tables, &mut desc.num_dc_tables, table_idx);
+        }
+        if let (true, Some(Some(table))) =
+            (scan.needs_ac_table(frame), scan.tables.ac.get(usize::from(component.ac_table_idx)))
+        {
+            let kind = if desc.is_progressive == 1 { HUFFMAN_AC_PROGRESSIVE } else { HUFFMAN_AC_SEQUENTIAL };
+            let table_idx = self.table_idx(kind, table);
+            slots.1 = find_slot(&mut desc.ac_tables, &mut desc.num_ac_tables, table_idx);
+        }
+        slots
+    }
+
+    /// The table's number in the batch.
+    fn table_idx(&mut self, kind: u32, table: &Arc<jpeg::HuffmanTable>) -> u32 {
+        let specs = &mut self.plan.specs;
+        *self.tables.entry((kind, Arc::clone(table))).or_insert_with(|| {
+            specs.push(HuffmanSpec { kind, bits: table.bits, huffval: table.values });
+            specs.len() as u32 - 1
+        })
+    }
+
+    /// Where the scan's bytes lie, as they are and destuffed.
+    fn place_data(&mut self, image_idx: usize, planned: &PlannedScan, desc: &mut ScanDesc) {
+        let data_bytes = planned.data.len();
+        desc.data_offset = self.plan.data_bytes as u64;
+        desc.data_bytes = data_bytes as u32;
+        self.plan.data.push((image_idx, planned.data.clone(), self.plan.data_bytes));
+        self.plan.data_bytes += data_bytes.next_multiple_of(16);
+        desc.destuffed_offset = self.lengths.destuffed_words;
+        self.lengths.destuffed_words +=
+            ((data_bytes + DESTUFFED_PADDING_BYTES as usize).next_multiple_of(16) / 4) as u64;
+    }
+
+    /// How many segments and subsequences the scan can have.
+    fn size_work(&mut self, desc: &mut ScanDesc) {
+        desc.first_destuff_tile = self.lengths.destuff_tiles;
+        desc.num_destuff_tiles = desc.data_bytes.div_ceil(DESTUFF_TILE_BYTES).max(1);
+        self.lengths.destuff_tiles += desc.num_destuff_tiles;
+
+        desc.first_segment = self.lengths.segments;
+        self.lengths.segments += max_segments(desc) + 1;
+
+        desc.first_subsequence = self.lengths.subsequences;
+        desc.subsequence_bytes = self.subsequence_bytes(desc);
+        desc.max_subsequences = max_subsequences(desc);
+        self.lengths.subsequences += desc.max_subsequences;
+    }
+
+    fn subsequence_bytes(&self, desc: &ScanDesc) -> u32 {
+        // Refinement is serial within a segment.
+        if u32::from(desc.kind) != SCAN_FIRST {
+            return u32::MAX;
+        }
+        let one_tile = desc.data_bytes.div_ceil(OWN_SUBSEQUENCES).next_multiple_of(16);
+        self.subsequence_bytes.unwrap_or(one_tile.clamp(self.min_subsequence_bytes, 1024))
+    }
+
+    fn list_work(&mut self, scan_idx: u32, desc: &ScanDesc, wave: usize) {
+        let plan = &mut self.plan;
+        let tiles = |num_items: u32, step: u32| {
+            (0..num_items).step_by(step as usize).map(move |first| WorkTile { scan_idx, first })
+        };
+        plan.destuff_tiles.extend(tiles(desc.num_destuff_tiles, 1));
+        plan.synchronize_tiles.extend(tiles(desc.max_subsequences, OWN_SUBSEQUENCES));
+        if plan.waves.len() <= wave {
+            plan.waves.resize(wave + 1, Wave::default());
+        }
+        let wave = &mut plan.waves[wave];
+        wave.subsequence_tiles.extend(tiles(desc.max_subsequences, TILE_THREADS));
+        let segment_tiles = tiles(max_segments(desc), TILE_THREADS);
+        if u32::from(desc.kind) == SCAN_FIRST {
+            wave.first_scans.push(WorkTile { scan_idx, first: 0 });
+            wave.segment_tiles.extend(segment_tiles);
+        } else {
+            wave.refine_tiles.extend(segment_tiles);
+        }
+    }
+
+    fn finish(mut self, options: &PlanOptions) -> DecodePlan {
+        let mut layout = Layout::new(options.redzone_bytes);
+        let Lengths { destuff_tiles, destuffed_words, segments, subsequences, untrusted_words } = self.lengths;
+        let plan = &mut self.plan;
+        plan.arrays = vec![
+            (Array::Tables, layout.place_array::<HuffmanTable>(plan.specs.len())),
+            (Array::DestuffTiles, layout.place_array::<DestuffTile>(destuff_tiles as usize)),
+            (Array::ScanStates, layout.place_array::<ScanState>(plan.scans.len())),
+            (Array::Destuffed, layout.place_array::<u32>(destuffed_words as usize)),
+            (Array::Segments, layout.place_array::<Segment>(segments as usize)),
+            (Array::Subsequences, layout.place_array::<Subsequence>(subsequences as usize)),
+            (Array::Starts, layout.place_array::<SubsequenceStart>(subsequences as usize)),
+            (Array::SegmentResults, layout.place_array::<SegmentResult>(segments as usize)),
+            (Array::Untrusted, layout.place_array::<u32>(untrusted_words as usize)),
+            (Array::Outcomes, layout.place_array::<ImageOutcome>(plan.images.len())),
+        ];
+        plan.scratch = layout;
+        self.plan
+    }
+}
+
+fn find_slot(tables: &mut [u32; 4], num_tables: &mut u8, table_idx: u32) -> u8 {
+    let used = usize::from(*num_tables);
+    let slot = tables[..used].iter().position(|&t| t == table_idx).unwrap_or_else(|| {
+        tables[used] = table_idx;
+        *num_tables += 1;
+        used
+    });
+    slot as u8
+}
+
+/// Segments of a scan: each but the first takes two bytes at least.
+fn max_segments(desc: &ScanDesc) -> u32 {
+    desc.num_intervals.saturating_add(EXTRA_SEGMENTS).min(desc.data_bytes / 2 + 1)
+}
+
+/// Subsequences of a scan: only segments longer than one are divided, each into at most one more than its length has room for.
+fn max_subsequences(desc: &ScanDesc) -> u32 {
+    let whole = desc.data_bytes / desc.subsequence_bytes;
+    let num_divided = if desc.data_bytes > desc.subsequence_bytes { whole.min(max_segments(desc)) } else { 0 };
+    if num_divided == 0 { 0 } else { whole + num_divided }
+}

@@ -1,0 +1,128 @@
+//! One file: whether the device decodes it, and where the data of its scans lie.
+
+use std::ops::Range;
+
+use crate::ImageError;
+use crate::jpeg::{EntropyCoding, Frame, Header, Limits, Process, Progression, Scan, entropy_coded_end};
+
+/// The longest data of one scan that the device takes: bit positions have 32 bits there.
+const MAX_SCAN_BYTES: usize = 1 << 28;
+
+/// Why the CPU decodes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CpuReason {
+    /// The header cannot be read or is over a limit: nothing is decoded at all.
+    Header,
+    /// Arithmetic coding has no parallel method.
+    Arithmetic,
+    /// Scans that break a rule, or that depend on each other in a way that no sound file has.
+    OddScans,
+    /// A scan of more than 256 MiB.
+    Size,
+    /// The device gave up: bytes that no sound file holds between the data, or too much work that cannot be shared out.
+    Unresolved,
+}
+
+/// A scan for the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedScan {
+    /// The scan.
+    pub scan: Scan,
+    /// Its entropy-coded data in the file: to their end or, where nothing after them matters, to the end of the file.
+    pub data: Range<usize>,
+}
+
+/// A file for the device.
+#[derive(Clone, Debug)]
+pub struct PlannedImage<'a> {
+    /// The file.
+    pub bytes: &'a [u8],
+    /// What stands before the first scan's data.
+    pub header: Header,
+    /// In the file's order.
+    pub scans: Vec<PlannedScan>,
+    /// Every bit of every coefficient is sent.
+    pub is_complete: bool,
+    /// Offset of the end of what was read.
+    pub end: usize,
+}
+
+impl<'a> PlannedImage<'a> {
+    /// Reads headers and scan headers. In a file of a single scan nothing behind its scan header is looked at.
+    pub fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, CpuReason> {
+        let header = Header::parse(bytes, limits).map_err(|_: ImageError| CpuReason::Header)?;
+        if header.frame.coding == EntropyCoding::Arithmetic {
+            return Err(CpuReason::Arithmetic);
+        }
+        let mut rules = ScanRules::new(&header.frame, limits.max_visited_bytes(bytes.len()));
+        let mut scans = Vec::new();
+        let mut iter = header.scans(bytes);
+        while let Some(scan) = iter.next() {
+            let scan = scan.map_err(|_| CpuReason::OddScans)?;
+            rules.check(&scan)?;
+            let end = if header.is_single_scan() {
+                bytes.len()
+            } else {
+                let end = entropy_coded_end(bytes, scan.ecs_offset);
+                iter.set_entropy_coded_end(end);
+                end
+            };
+            if end - scan.ecs_offset > MAX_SCAN_BYTES {
+                return Err(CpuReason::Size);
+            }
+            scans.push(PlannedScan { data: scan.ecs_offset..end, scan });
+        }
+        Ok(Self { bytes, scans, is_complete: rules.progression.is_complete(), end: iter.position(), header })
+    }
+}
+
+/// What the scans of a file must keep to, so that the device can decode them side by side.
+struct ScanRules<'a> {
+    frame: &'a Frame,
+    progression: Progression,
+    is_sent: [bool; 4],
+    visits_left: u64,
+}
+
+impl<'a> ScanRules<'a> {
+    fn new(frame: &'a Frame, max_visited_bytes: u64) -> Self {
+        Self { frame, progression: Progression::new(frame), is_sent: [false; 4], visits_left: max_visited_bytes }
+    }
+
+    fn check(&mut self, scan: &Scan) -> Result<(), CpuReason> {
+        let frame = self.frame;
+        let is_repeated = scan.components.iter().any(|c| std::mem::replace(&mut self.is_sent[c.component_idx], true));
+        let is_sound = scan.check(frame).is_ok()
+            && has_sound_tables(frame, scan)
+            && self.progression.note(scan)
+            && (frame.process == Process::Progressive || !is_repeated);
+        let visits_left = self.visits_left.checked_sub(scan.visited_bytes(frame));
+        self.visits_left = visits_left.filter(|_| is_sound).ok_or(CpuReason::OddScans)?;
+        Ok(())
+    }
+}
+
+/// Whether the tables that a scan uses are prefix codes, those for DC with categories up to 15.
+fn has_sound_tables(frame: &Frame, scan: &Scan) -> bool {
+    let table = |slots: &[Option<std::sync::Arc<crate::jpeg::HuffmanTable>>; 4], idx: u8| {
+        slots.get(usize::from(idx)).cloned().flatten()
+    };
+    scan.components.iter().all(|component| {
+        let is_dc_sound = || {
+            let dc = table(&scan.tables.dc, component.dc_table_idx);
+            dc.is_some_and(|dc| dc.codes().is_some() && dc.used_values().iter().all(|&category| category <= 15))
+        };
+        let is_ac_sound = || table(&scan.tables.ac, component.ac_table_idx).is_some_and(|ac| ac.codes().is_some());
+        (!scan.needs_dc_table(frame) || is_dc_sound()) && (!scan.needs_ac_table(frame) || is_ac_sound())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_left_to_the_cpu() {
+        assert_eq!(PlannedImage::read(b"GIF89a", &Limits::default()).err(), Some(CpuReason::Header));
+    }
+}

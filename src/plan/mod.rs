@@ -1,0 +1,12 @@
+//! What the device has to do, worked out before it begins: pure functions from headers to descriptors, work lists and the layout of
+//! memory. The same input gives the same plan, whatever machine or device it is for.
+//!
+//! [`PlannedImage::read`] says whether a file is for the device at all; [`DecodePlan::new`] lays a batch of such files out.
+
+mod decode;
+mod image;
+mod layout;
+
+pub use decode::{Array, DecodePlan, PlanOptions, Wave};
+pub use image::{CpuReason, PlannedImage, PlannedScan};
+pub use layout::{Layout, Region};

@@ -1,0 +1,357 @@
+//! Decoding a batch: one upload, a fixed sequence of launches, no wait in between. `kernels/decode/README.md` has the pipeline.
+
+use std::sync::Arc;
+
+use crate::abi::{self, DecodeBatch, ImageOutcome, Kernel, WorkTile};
+use crate::device::{Device, DeviceBuffer, Grid, PinnedBuffer, Stream};
+use crate::jpeg::{Coefficients, DecodeReport, Natural, Plane, Status, split_entropy_coded};
+use crate::plan::{Array, DecodePlan, Layout, PlannedImage, Region};
+use crate::{CorruptKind, ImageError, Result};
+
+/// Decodes batches on a stream of its own. Its memory grows to what the largest batch needs, and is used again for the next one.
+#[derive(Debug)]
+pub struct DecodeStage {
+    device: Arc<dyn Device>,
+    stream: Stream,
+    staging: Arena<PinnedBuffer>,
+    upload: Arena<DeviceBuffer>,
+    scratch: Arena<DeviceBuffer>,
+    coefficients: Arena<DeviceBuffer>,
+    outcomes: Arena<PinnedBuffer>,
+}
+
+/// What decoding one image gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// As the CPU reports it; `None` if the device leaves the image to the CPU.
+    pub report: Option<DecodeReport>,
+    /// Subsequences that had to be decoded one after the other.
+    pub serial_subsequences: u32,
+}
+
+impl DecodeStage {
+    /// A stage without memory yet.
+    pub fn new(device: &Arc<dyn Device>) -> Result<Self> {
+        Ok(Self {
+            device: Arc::clone(device),
+            stream: Stream::new(device)?,
+            staging: Arena::new(device, PinnedBuffer::new)?,
+            upload: Arena::new(device, DeviceBuffer::new)?,
+            scratch: Arena::new(device, DeviceBuffer::new)?,
+            coefficients: Arena::new(device, DeviceBuffer::new)?,
+            outcomes: Arena::new(device, PinnedBuffer::new)?,
+        })
+    }
+
+    /// How often memory was taken so far: it stays the same once the largest batch was seen.
+    pub fn num_allocations(&self) -> u64 {
+        let on_device = [&self.upload, &self.scratch, &self.coefficients].map(|arena| arena.num_allocations);
+        let on_host = [&self.staging, &self.outcomes].map(|arena| arena.num_allocations);
+        on_device.iter().chain(&on_host).sum()
+    }
+
+    /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
+    pub fn submit(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
+        // The staging buffer may still be on its way.
+        self.stream.synchronize()?;
+        let upload = UploadLayout::new(plan);
+        self.staging.reserve(upload.layout.len_bytes())?;
+        self.upload.reserve(upload.layout.len_bytes())?;
+        self.scratch.reserve(plan.scratch.len_bytes())?;
+        self.coefficients.reserve(plan.num_coefficients as usize * size_of::<i16>())?;
+        self.outcomes.reserve(plan.array(Array::Outcomes).len_bytes)?;
+        upload.fill(self.staging.buffer.as_mut_slice(), images, plan);
+        self.guard_scratch(plan);
+
+        let len_bytes = upload.layout.len_bytes();
+        // SAFETY: the staging buffer is this stage's own, and written again only after the stream was waited for.
+        unsafe {
+            self.stream.upload(self.upload.buffer.slice(0..len_bytes), &self.staging.buffer.as_slice()[..len_bytes])?;
+        }
+        self.clear(plan)?;
+        self.launch(&upload, plan)?;
+        let outcomes = plan.array(Array::Outcomes);
+        let from = self.scratch.buffer.slice(outcomes.range_bytes());
+        // SAFETY: `fetch_reports` looks at the outcomes only after it has waited for the stream.
+        unsafe { self.stream.download(&mut self.outcomes.buffer.as_mut_slice()[..outcomes.len_bytes], from) }
+    }
+
+    /// Arrays lie next to each other: on the emulator, nothing may touch what lies between them.
+    fn guard_scratch(&self, plan: &DecodePlan) {
+        let scratch = &self.scratch.buffer;
+        // SAFETY: the zones lie in the buffer, and the stream was waited for.
+        unsafe {
+            self.device.permit(scratch.address(), scratch.len_bytes());
+            for zone in plan.scratch.redzones() {
+                self.device.forbid(scratch.address() + zone.offset_bytes as u64, zone.len_bytes);
+            }
+        }
+    }
+
+    /// Coefficients are zero until they are written, nothing is distrusted, and no segment is decoded.
+    fn clear(&self, plan: &DecodePlan) -> Result<()> {
+        for array in Array::ALL {
+            self.stream.discard(self.scratch.buffer.slice(plan.array(array).range_bytes()))?;
+        }
+        let coefficient_bytes = plan.num_coefficients as usize * size_of::<i16>();
+        self.stream.fill(self.coefficients.buffer.slice(0..coefficient_bytes), 0)?;
+        self.stream.fill(self.scratch.buffer.slice(plan.array(Array::Untrusted).range_bytes()), 0)?;
+        self.stream.fill(self.scratch.buffer.slice(plan.array(Array::SegmentResults).range_bytes()), 0xFF)
+    }
+
+    /// The launches.
+    fn launch(&self, upload: &UploadLayout, plan: &DecodePlan) -> Result<()> {
+        let batch = self.batch(upload, plan);
+        let num_scans = plan.scans.len() as u32;
+        let num_tables = plan.specs.len() as u32;
+        let tables_per_cta = abi::BuildTables::ID.info().threads / abi::WARP_THREADS;
+        let tiles = |region: Region| self.upload.buffer.ptr::<WorkTile>(region.offset_bytes).cast_const();
+        let destuff_tiles = tiles(upload.destuff_tiles);
+        let destuff_grid = Grid::x(plan.destuff_tiles.len() as u32);
+        let lookup_bytes = plan.lookup_bytes;
+        let stream = &self.stream;
+        // SAFETY: the plan sizes every array that `batch` points at for the descriptors it made; all lie in this stage's buffers, which
+        // only this stream uses.
+        unsafe {
+            let params = abi::BuildTablesParams { batch, num_tables, reserved: 0 };
+            stream.launch::<abi::BuildTables>(Grid::x(num_tables.div_ceil(tables_per_cta)), 0, &params)?;
+            let params = abi::CountDestuffedParams { batch, tiles: destuff_tiles };
+            stream.launch::<abi::CountDestuffed>(destuff_grid, 0, &params)?;
+            stream.launch::<abi::PlaceDestuffed>(Grid::x(num_scans), 0, &abi::PlaceDestuffedParams { batch })?;
+            let params = abi::DestuffParams { batch, tiles: destuff_tiles };
+            stream.launch::<abi::Destuff>(destuff_grid, 0, &params)?;
+            stream.launch::<abi::IndexSegments>(Grid::x(num_scans), 0, &abi::IndexSegmentsParams { batch })?;
+            let params = abi::SynchronizeSubsequencesParams { batch, tiles: tiles(upload.synchronize_tiles) };
+            let grid = Grid::x(plan.synchronize_tiles.len() as u32);
+            stream.launch::<abi::SynchronizeSubsequences>(grid, lookup_bytes, &params)?;
+            let params = abi::ResolveSubsequencesParams { batch };
+            stream.launch::<abi::ResolveSubsequences>(Grid::x(num_scans), lookup_bytes, &params)?;
+            for wave in &upload.waves {
+                self.launch_wave(wave, batch, lookup_bytes)?;
+            }
+            let params = abi::ReportOutcomesParams { batch };
+            stream.launch::<abi::ReportOutcomes>(Grid::x(plan.images.len() as u32), 0, &params)
+        }
+    }
+
+    /// Writes the coefficients of a wave's scans.
+    ///
+    /// # Safety
+    /// As for the launches before.
+    unsafe fn launch_wave(&self, wave: &WaveLayout, batch: DecodeBatch, lookup_bytes: u32) -> Result<()> {
+        let tiles = |region: Region| self.upload.buffer.ptr::<WorkTile>(region.offset_bytes).cast_const();
+        let grid = |region: Region| Grid::x((region.len_bytes / size_of::<WorkTile>()) as u32);
+        let stream = &self.stream;
+        // SAFETY: the caller's.
+        unsafe {
+            let params = abi::WriteSubsequencesParams { batch, tiles: tiles(wave.subsequence_tiles) };
+            stream.launch::<abi::WriteSubsequences>(grid(wave.subsequence_tiles), lookup_bytes, &params)?;
+            let params = abi::WriteSegmentsParams { batch, tiles: tiles(wave.segment_tiles) };
+            stream.launch::<abi::WriteSegments>(grid(wave.segment_tiles), lookup_bytes, &params)?;
+            let params = abi::RefineSegmentsParams { batch, tiles: tiles(wave.refine_tiles) };
+            stream.launch::<abi::RefineSegments>(grid(wave.refine_tiles), lookup_bytes, &params)?;
+            let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.first_scans) };
+            stream.launch::<abi::ClearUnfinished>(grid(wave.first_scans), 0, &params)
+        }
+    }
+
+    fn batch(&self, upload: &UploadLayout, plan: &DecodePlan) -> DecodeBatch {
+        let (from, scratch) = (&self.upload.buffer, &self.scratch.buffer);
+        let at = |array| plan.array(array).offset_bytes;
+        DecodeBatch {
+            upload: from.ptr(upload.data.offset_bytes),
+            images: from.ptr(upload.images.offset_bytes),
+            scans: from.ptr(upload.scans.offset_bytes),
+            specs: from.ptr(upload.specs.offset_bytes),
+            tables: scratch.ptr(at(Array::Tables)),
+            destuff_tiles: scratch.ptr(at(Array::DestuffTiles)),
+            scan_states: scratch.ptr(at(Array::ScanStates)),
+            destuffed: scratch.ptr(at(Array::Destuffed)),
+            segments: scratch.ptr(at(Array::Segments)),
+            subsequences: scratch.ptr(at(Array::Subsequences)),
+            starts: scratch.ptr(at(Array::Starts)),
+            segment_results: scratch.ptr(at(Array::SegmentResults)),
+            untrusted: scratch.ptr(at(Array::Untrusted)),
+            outcomes: scratch.ptr(at(Array::Outcomes)),
+            coefficients: self.coefficients.buffer.ptr(0),
+        }
+    }
+
+    /// Waits for the batch that was submitted last, and says what came of its images.
+    pub fn fetch_reports(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<Vec<DeviceReport>> {
+        self.stream.synchronize()?;
+        let len_bytes = plan.array(Array::Outcomes).len_bytes;
+        let outcomes = self.outcomes.buffer.as_slice()[..len_bytes].chunks_exact(size_of::<ImageOutcome>());
+        let outcomes = outcomes.map(bytemuck::pod_read_unaligned::<ImageOutcome>);
+        Ok(images.iter().zip(outcomes).map(|(image, outcome)| device_report(image, &outcome)).collect())
+    }
+
+    /// The coefficients of one image of the batch that was submitted last, copied to host memory.
+    pub fn fetch_coefficients(
+        &self,
+        image_idx: usize,
+        image: &PlannedImage<'_>,
+        plan: &DecodePlan,
+    ) -> Result<Coefficients> {
+        let header = &image.header;
+        let mut planes = Vec::with_capacity(header.frame.components.len());
+        for (component_idx, component) in header.frame.components.iter().enumerate() {
+            let len = component.padded_blocks_wide as usize * component.padded_blocks_high as usize * 64;
+            let mut data = vec![0i16; len];
+            let start = plan.planes[image_idx][component_idx] as usize;
+            let range = start * size_of::<i16>()..(start + len) * size_of::<i16>();
+            self.stream.download_now(bytemuck::cast_slice_mut(&mut data), self.coefficients.buffer.slice(range))?;
+            planes.push(Plane {
+                blocks_wide: component.blocks_wide,
+                blocks_high: component.blocks_high,
+                pitch_blocks: component.padded_blocks_wide,
+                padded_blocks_high: component.padded_blocks_high,
+                data,
+                quant: quant_table(image, component_idx),
+            });
+        }
+        Ok(Coefficients { frame: header.frame.clone(), color: header.color, orientation: header.orientation, planes })
+    }
+}
+
+/// The quantisation table in force at a component's first scan.
+fn quant_table(image: &PlannedImage<'_>, component_idx: usize) -> Option<Natural<u16>> {
+    let sends =
+        |scan: &&crate::plan::PlannedScan| scan.scan.components.iter().any(|c| c.component_idx == component_idx);
+    let tables = &image.scans.iter().find(sends)?.scan.tables;
+    let quant_idx = image.header.frame.components[component_idx].quant_idx;
+    let table = tables.quant.get(usize::from(quant_idx)).and_then(Option::as_ref);
+    Some(table.map_or(Natural([0; 64]), |table| table.values))
+}
+
+fn device_report(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> DeviceReport {
+    let serial_subsequences = outcome.serial_subsequences;
+    if outcome.is_unresolved != 0 {
+        return DeviceReport { report: None, serial_subsequences };
+    }
+    let missing = (!image.is_complete).then_some(ImageError::MissingScans { at_bytes: image.end as u64 });
+    let reason = fault(image, outcome).or(missing);
+    let report = DecodeReport {
+        status: if reason.is_none() { Status::Complete } else { Status::Partial },
+        reason,
+        first_untrusted_mcu: (outcome.first_untrusted_mcu != u32::MAX).then_some(outcome.first_untrusted_mcu),
+        untrusted_mcus: outcome.untrusted_mcus,
+        mcus: image.header.frame.mcus(),
+        scans: image.scans.len() as u32,
+        scans_complete: outcome.scans_complete,
+    };
+    DeviceReport { report: Some(report), serial_subsequences }
+}
+
+/// The first fault, with its offset in the file. Only a file with one is cut into pieces on the host.
+fn fault(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> Option<ImageError> {
+    if outcome.fault == abi::FAULT_NONE {
+        return None;
+    }
+    let scan = &image.scans.get(outcome.fault_scan as usize)?.scan;
+    let coded = split_entropy_coded(image.bytes, scan.ecs_offset, scan.num_intervals(&image.header.frame));
+    let piece = coded.pieces.get(outcome.fault_segment as usize);
+    let in_piece = |piece: &crate::jpeg::Piece| piece.file_offset(image.bytes, outcome.fault_bits as usize / 8);
+    let (what, at_bytes) = match outcome.fault {
+        abi::FAULT_MARKER => (CorruptKind::RestartMarker, piece?.marker_at?),
+        abi::FAULT_BAD_CODE => (CorruptKind::BadCode, in_piece(piece?)),
+        abi::FAULT_TRUNCATED => (CorruptKind::Truncated, piece?.bytes.end),
+        abi::FAULT_EXCESS => (CorruptKind::Excess, in_piece(piece?)),
+        _ => (CorruptKind::Truncated, coded.end),
+    };
+    Some(ImageError::Corrupt { at_bytes: at_bytes as u64, what })
+}
+
+/// Where everything lies in the one upload of a batch.
+struct UploadLayout {
+    layout: Layout,
+    data: Region,
+    images: Region,
+    scans: Region,
+    specs: Region,
+    destuff_tiles: Region,
+    synchronize_tiles: Region,
+    waves: Vec<WaveLayout>,
+}
+
+struct WaveLayout {
+    subsequence_tiles: Region,
+    segment_tiles: Region,
+    refine_tiles: Region,
+    first_scans: Region,
+}
+
+impl UploadLayout {
+    fn new(plan: &DecodePlan) -> Self {
+        let mut layout = Layout::new(0);
+        let mut tiles = |tiles: &[WorkTile]| layout.place_array::<WorkTile>(tiles.len());
+        let waves = plan.waves.iter().map(|wave| WaveLayout {
+            subsequence_tiles: tiles(&wave.subsequence_tiles),
+            segment_tiles: tiles(&wave.segment_tiles),
+            refine_tiles: tiles(&wave.refine_tiles),
+            first_scans: tiles(&wave.first_scans),
+        });
+        let waves = waves.collect();
+        let destuff_tiles = tiles(&plan.destuff_tiles);
+        let synchronize_tiles = tiles(&plan.synchronize_tiles);
+        Self {
+            destuff_tiles,
+            synchronize_tiles,
+            waves,
+            images: layout.place_array::<abi::ImageDesc>(plan.images.len()),
+            scans: layout.place_array::<abi::ScanDesc>(plan.scans.len()),
+            specs: layout.place_array::<abi::HuffmanSpec>(plan.specs.len()),
+            data: layout.place(plan.data_bytes),
+            layout,
+        }
+    }
+
+    /// Copies the batch into host memory that is laid out so.
+    fn fill(&self, memory: &mut [u8], images: &[PlannedImage<'_>], plan: &DecodePlan) {
+        let mut put = |region: Region, bytes: &[u8]| memory[region.range_bytes()].copy_from_slice(bytes);
+        put(self.images, bytemuck::cast_slice(&plan.images));
+        put(self.scans, bytemuck::cast_slice(&plan.scans));
+        put(self.specs, bytemuck::cast_slice(&plan.specs));
+        put(self.destuff_tiles, bytemuck::cast_slice(&plan.destuff_tiles));
+        put(self.synchronize_tiles, bytemuck::cast_slice(&plan.synchronize_tiles));
+        for (wave, layout) in plan.waves.iter().zip(&self.waves) {
+            put(layout.subsequence_tiles, bytemuck::cast_slice(&wave.subsequence_tiles));
+            put(layout.segment_tiles, bytemuck::cast_slice(&wave.segment_tiles));
+            put(layout.refine_tiles, bytemuck::cast_slice(&wave.refine_tiles));
+            put(layout.first_scans, bytemuck::cast_slice(&wave.first_scans));
+        }
+        for (image_idx, range, offset_bytes) in &plan.data {
+            let region = Region { offset_bytes: self.data.offset_bytes + offset_bytes, len_bytes: range.len() };
+            put(region, &images[*image_idx].bytes[range.clone()]);
+        }
+    }
+}
+
+/// A buffer that grows and never shrinks: by a quarter more than was asked for, so that batches of about one size soon take no more.
+#[derive(Debug)]
+struct Arena<B> {
+    device: Arc<dyn Device>,
+    buffer: B,
+    take: fn(&Arc<dyn Device>, usize) -> Result<B>,
+    len_bytes: usize,
+    num_allocations: u64,
+}
+
+impl<B> Arena<B> {
+    fn new(device: &Arc<dyn Device>, take: fn(&Arc<dyn Device>, usize) -> Result<B>) -> Result<Self> {
+        Ok(Self { device: Arc::clone(device), buffer: take(device, 0)?, take, len_bytes: 0, num_allocations: 1 })
+    }
+
+    fn reserve(&mut self, len_bytes: usize) -> Result<()> {
+        if len_bytes > self.len_bytes {
+            let wanted = len_bytes + len_bytes / 4;
+            // The old one goes first: the two need not fit side by side.
+            self.buffer = (self.take)(&self.device, 0)?;
+            self.len_bytes = 0;
+            self.buffer = (self.take)(&self.device, wanted)?;
+            self.len_bytes = wanted;
+            self.num_allocations += 1;
+        }
+        Ok(())
+    }
+}
