@@ -48,7 +48,7 @@ typedef struct ChecksumWordsParams {
 /** Start states of one subsequence whose outcome is kept: one guess and one more for each round of synchronisation. */
 #define MAX_RECORDS 8
 /** Subsequences of a scan that may be decoded one after the other, before the scan is left to the CPU. */
-#define MAX_SERIAL_SUBSEQUENCES 512
+#define MAX_SERIAL_SUBSEQUENCES 128
 
 /** What a Huffman table's symbols mean. */
 enum HuffmanKind {

@@ -44,19 +44,24 @@ impl Case {
         Self::new(name, bytes, Expected::Written(Box::new(written)))
     }
 
-    /// What `engine` makes of it.
-    pub fn check(&self, engine: &dyn Engine) -> Verdict {
-        match self.judge(engine) {
+    /// What these engines make of it, one verdict each.
+    pub fn check<'a>(&self, engines: impl Iterator<Item = &'a dyn Engine>) -> Vec<Verdict> {
+        let references = References {
+            by_cpu: dctflow::cpu::decode(&self.bytes, &Limits::default()),
+            by_libjpeg: oracle::read(&self.bytes),
+        };
+        let verdict = |engine: &dyn Engine| match self.judge(engine, &references) {
             Ok(true) => Verdict::Right,
             Ok(false) => Verdict::Unjudged,
             Err(fault) => Verdict::Wrong(format!("{}: {}: {fault}", engine.name(), self.name)),
-        }
+        };
+        engines.map(verdict).collect()
     }
 
     /// Whether there was something to compare with; or what is wrong.
-    fn judge(&self, engine: &dyn Engine) -> Result<bool, String> {
+    fn judge(&self, engine: &dyn Engine, references: &References) -> Result<bool, String> {
         let decoded = engine.decode(&self.bytes);
-        agrees_with_cpu(&decoded, &self.bytes, engine)?;
+        agrees_with_cpu(&decoded, &references.by_cpu)?;
         let planes = decoded.coefficients.as_ref().map_or(&[][..], |c| &c.planes);
         if let Expected::Written(written) = &self.expected {
             if decoded.report.status != Status::Complete {
@@ -68,11 +73,11 @@ impl Case {
             }
             difference(planes, &written.planes)?;
         }
-        let reading = oracle::read(&self.bytes);
-        if let (Expected::AsLibjpeg, Err(error)) = (&self.expected, &reading) {
+        let reading = &references.by_libjpeg;
+        if let (Expected::AsLibjpeg, Err(error)) = (&self.expected, reading) {
             return Err(format!("libjpeg refuses it: {error}"));
         }
-        match reading.ok().filter(|reading| reading.num_warnings == 0) {
+        match reading.as_ref().ok().filter(|reading| reading.num_warnings == 0) {
             // Damage may ask for more than the limits allow; sound files never do.
             Some(_) if is_over_limit(&decoded) && matches!(self.expected, Expected::AsLibjpegIfClean) => Ok(false),
             Some(_) if is_exception(&self.bytes) => Ok(false),
@@ -87,18 +92,23 @@ impl Case {
     }
 }
 
+/// What others make of a case's file.
+struct References {
+    by_cpu: Decoded,
+    by_libjpeg: Result<oracle::Reading, String>,
+}
+
 /// All backends give the same, damaged files included: report and coefficients, padding blocks too.
-fn agrees_with_cpu(decoded: &Decoded, bytes: &[u8], engine: &dyn Engine) -> Result<(), String> {
-    if engine.name() == "cpu" {
+pub fn agrees_with_cpu(decoded: &Decoded, by_cpu: &Decoded) -> Result<(), String> {
+    if decoded == by_cpu {
         return Ok(());
     }
-    let by_cpu = dctflow::cpu::decode(bytes, &Limits::default());
     if decoded.report != by_cpu.report {
         return Err(format!("{:?} is not the CPU's {:?}", decoded.report, by_cpu.report));
     }
     let planes = |decoded: &Decoded| decoded.coefficients.clone().map(|c| c.planes).unwrap_or_default();
-    difference(&planes(decoded), &planes(&by_cpu)).map_err(|d| format!("{d} (the CPU has it the other way)"))?;
-    if decoded == &by_cpu { Ok(()) } else { Err("padding, tables or metadata are not the CPU's".into()) }
+    difference(&planes(decoded), &planes(by_cpu)).map_err(|d| format!("{d} (the CPU has it the other way)"))?;
+    Err("padding, tables or metadata are not the CPU's".into())
 }
 
 fn is_over_limit(decoded: &Decoded) -> bool {

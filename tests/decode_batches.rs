@@ -1,0 +1,293 @@
+//! Batches on the emulator: what a file gives does not depend on its neighbours, on how its data are divided, or on the schedule, and it
+//! is the device that decodes it.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::cases::agrees_with_cpu;
+use common::engines::emulated_decoder;
+use common::matrix;
+use dctflow::abi::{
+    DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS, MAX_SERIAL_SUBSEQUENCES, ScanDesc, Segment, Subsequence,
+};
+use dctflow::cpu::{self, Decoded};
+use dctflow::device::emulator::Schedule;
+use dctflow::jpeg::{Coefficients, EntropyCoding, Limits, Natural, Orientation, Plane};
+use dctflow::plan::{Array, CpuReason, DecodePlan, PlanOptions, PlannedImage};
+use dctflow::session::DecoderStats;
+use dctflow::synth::{Codes, Encoding, Interleaving, Layout, Picture, Random, Restart, mutate, sequential_scans};
+use rayon::prelude::*;
+
+/// A file and what it must be decoded to.
+struct Sample {
+    name: String,
+    bytes: Vec<u8>,
+    by_cpu: Decoded,
+}
+
+impl Sample {
+    fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        let by_cpu = cpu::decode(&bytes, &Limits::default());
+        Self { name: name.into(), bytes, by_cpu }
+    }
+}
+
+/// How a batch is decoded.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    schedule: Schedule,
+    subsequence_bytes: Option<u32>,
+}
+
+/// Decodes the samples as one batch, and compares each with what it must be.
+fn check_batch(samples: &[&Sample], manner: Manner) -> DecoderStats {
+    let mut decoder = emulated_decoder(manner.schedule, manner.subsequence_bytes);
+    let files: Vec<&[u8]> = samples.iter().map(|sample| sample.bytes.as_slice()).collect();
+    let decoded = decoder.decode(&files).unwrap_or_else(|error| panic!("{manner:?}: {error}"));
+    assert_eq!(decoded.len(), samples.len());
+    for (sample, decoded) in samples.iter().zip(&decoded) {
+        if let Err(fault) = agrees_with_cpu(decoded, &sample.by_cpu) {
+            panic!("{}, in a batch of {}, {manner:?}: {fault}", sample.name, samples.len());
+        }
+    }
+    decoder.stats().clone()
+}
+
+fn shuffle<T>(items: &mut [T], random: &mut Random) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, random.below(i as u32 + 1) as usize);
+    }
+}
+
+fn random_manner(random: &mut Random) -> Manner {
+    let schedules = [Schedule::Forward, Schedule::Reverse, Schedule::Random(random.bits())];
+    let subsequence_bytes = match random.below(4) {
+        0 => None,
+        1 => Some(64),
+        2 => Some(64 + random.below(200)),
+        _ => Some(64 + random.below(2000)),
+    };
+    Manner { schedule: *random.pick(&schedules), subsequence_bytes }
+}
+
+/// The whole matrix in batches: any sizes, sampling, tables and processes next to each other. It is the device that decodes it.
+#[test]
+fn the_matrix_in_batches() {
+    let points = matrix::points();
+    let mut samples: Vec<Sample> = points.par_iter().map(|p| Sample::new(&p.name, p.build().1.to_bytes())).collect();
+    let mut random = Random::new(37);
+    shuffle(&mut samples, &mut random);
+    let samples: Vec<&Sample> = samples.iter().collect();
+    let batches: Vec<(&[&Sample], Manner)> = samples.chunks(37).map(|b| (b, random_manner(&mut random))).collect();
+    let stats: Vec<DecoderStats> = batches.par_iter().map(|(batch, manner)| check_batch(batch, *manner)).collect();
+
+    let num_arithmetic = points.iter().filter(|point| point.coding == EntropyCoding::Arithmetic).count() as u64;
+    let mut on_cpu: BTreeMap<CpuReason, u64> = BTreeMap::new();
+    for (reason, count) in stats.iter().flat_map(|stats| &stats.on_cpu) {
+        *on_cpu.entry(*reason).or_default() += count;
+    }
+    // Codes of one length never fall into step: cut into 64 bytes each, a large file of them is too much for one thread.
+    let num_unresolved = on_cpu.remove(&CpuReason::Unresolved).unwrap_or(0);
+    assert!(num_unresolved <= 3, "{num_unresolved} files are left to the CPU");
+    assert_eq!(on_cpu, BTreeMap::from([(CpuReason::Arithmetic, num_arithmetic)]));
+    let on_device: u64 = stats.iter().map(|stats| stats.on_device).sum();
+    assert_eq!(on_device, points.len() as u64 - num_arithmetic - num_unresolved);
+}
+
+/// Small files of many kinds.
+fn small_samples() -> Vec<Sample> {
+    let points = matrix::points();
+    let small = points.iter().filter(|point| point.size.0 < 200 && point.coding == EntropyCoding::Huffman);
+    small.step_by(3).map(|point| Sample::new(&point.name, point.build().1.to_bytes())).collect()
+}
+
+/// Any files in any order, split into batches in any way, with subsequences of any size, in any schedule: always the same.
+#[test]
+fn any_order_split_and_subsequence_size() {
+    let samples = small_samples();
+    (0..60u64).into_par_iter().for_each(|seed| {
+        let mut random = Random::new(seed);
+        let mut order: Vec<&Sample> = samples.iter().collect();
+        shuffle(&mut order, &mut random);
+        let mut rest = &order[..1 + random.below(24) as usize];
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(1 + random.below(rest.len() as u32) as usize);
+            check_batch(batch, random_manner(&mut random));
+            rest = others;
+        }
+    });
+}
+
+/// Sound and damaged files in the same batch: each has its own outcome.
+#[test]
+fn damaged_files_among_sound_ones() {
+    let sound = small_samples();
+    (0..40u64).into_par_iter().for_each(|seed| {
+        let mut random = Random::new(1000 + seed);
+        let mut batch = Vec::new();
+        for i in 0..24 {
+            let sample = random.pick(&sound);
+            let bytes = match i % 2 {
+                0 => sample.bytes.clone(),
+                _ => mutate(&sample.bytes, &mut random),
+            };
+            batch.push(Sample::new(format!("{} ({i} of seed {seed})", sample.name), bytes));
+        }
+        check_batch(&batch.iter().collect::<Vec<_>>(), random_manner(&mut random));
+    });
+}
+
+/// White but for the upper `inked_percent` of its blocks, in the typical codes.
+fn page(sampling: &[(u8, u8)], (width, height): (u32, u32), inked_percent: usize) -> Vec<u8> {
+    let layout = Layout::baseline(sampling, 75);
+    let frame = layout.frame(width, height);
+    let mut random = Random::new(5);
+    let planes = frame.components.iter().map(|component| {
+        let num_blocks = component.padded_blocks_wide as usize * component.padded_blocks_high as usize;
+        let mut data = vec![0; num_blocks * 64];
+        let (inked, white) = data.split_at_mut(num_blocks * inked_percent / 100 * 64);
+        inked.iter_mut().for_each(|c| *c = if random.one_in(6) { random.between(-20, 20) as i16 } else { 0 });
+        white.chunks_exact_mut(64).for_each(|block| block[0] = 63);
+        Plane {
+            blocks_wide: component.blocks_wide,
+            blocks_high: component.blocks_high,
+            pitch_blocks: component.padded_blocks_wide,
+            padded_blocks_high: component.padded_blocks_high,
+            data,
+            quant: Some(Natural([8; 64])),
+        }
+    });
+    let image =
+        Coefficients { planes: planes.collect(), color: layout.color, orientation: Orientation::default(), frame };
+    let mut encoding = Encoding::new(sequential_scans(&image.frame, Interleaving::Interleaved));
+    encoding.scans.iter_mut().for_each(|scan| scan.codes = Codes::Standard);
+    encoding.encode(&image).to_bytes()
+}
+
+const GRAY: &[(u8, u8)] = &[(1, 1)];
+const YCC_420: &[(u8, u8)] = &[(2, 2), (1, 1), (1, 1)];
+
+/// Decodes a file by itself; returns how much of it was decoded serially.
+fn serial_subsequences(name: &str, bytes: Vec<u8>, manner: Manner) -> u64 {
+    let num_bytes = bytes.len();
+    let stats = check_batch(&[&Sample::new(name, bytes)], manner);
+    assert_eq!(
+        (stats.on_device, &stats.on_cpu),
+        (1, &BTreeMap::new()),
+        "{name}, {manner:?}: not decoded on the device"
+    );
+    eprintln!("{name}, {manner:?}: {num_bytes} bytes, {} serial subsequences", stats.serial_subsequences);
+    stats.serial_subsequences
+}
+
+/// Flat areas never fall into step, but are not decoded serially either.
+#[test]
+fn pages_are_not_decoded_serially() {
+    let manner = Manner { schedule: Schedule::Forward, subsequence_bytes: None };
+    for (sampling, sampling_name) in [(GRAY, "gray"), (YCC_420, "4:2:0")] {
+        for (width, height) in [(640, 480), (1240, 1754), (4000, 3000)] {
+            for inked_percent in [0, 50] {
+                let name = format!("{sampling_name} page of {width} x {height} with {inked_percent} % ink");
+                let serial = serial_subsequences(&name, page(sampling, (width, height), inked_percent), manner);
+                assert!(serial <= 8, "{name}");
+            }
+        }
+    }
+}
+
+/// One large file for each sampling, mostly white.
+#[test]
+fn pages_of_eight_thousand_samples() {
+    let manner = Manner { schedule: Schedule::Forward, subsequence_bytes: None };
+    for luma in [(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (4, 2)] {
+        let name = format!("8k page with luma {luma:?}");
+        let serial = serial_subsequences(&name, page(&[luma, (1, 1), (1, 1)], (7680, 4320), 3), manner);
+        assert!(serial <= 8, "{name}");
+    }
+}
+
+/// Every coefficient but DC is -1: nothing but zero bits, so that a decoder which starts at a wrong one never finds out. What is small
+/// enough is decoded serially.
+#[test]
+fn codes_that_never_fall_into_step() {
+    for (side, is_on_device) in [(320, true), (2400, false)] {
+        let layout = Layout::baseline(GRAY, 90);
+        let mut image = Picture { width: side, height: side, planes: vec![vec![0.0; (side * side) as usize]] }
+            .coefficients(&layout);
+        image.planes[0].data.chunks_exact_mut(64).for_each(|block| block[1..].fill(-1));
+        let mut encoding = Encoding::new(sequential_scans(&image.frame, Interleaving::Interleaved));
+        encoding.scans.iter_mut().for_each(|scan| scan.codes = Codes::FixedLength);
+        let sample = Sample::new(format!("only zero bits, {side} x {side}"), encoding.encode(&image).to_bytes());
+        let stats = check_batch(&[&sample], Manner { schedule: Schedule::Forward, subsequence_bytes: None });
+        eprintln!("{}: {} bytes, {} serial subsequences", sample.name, sample.bytes.len(), stats.serial_subsequences);
+        assert_eq!(stats.on_device == 1, is_on_device, "{}", sample.name);
+        assert!((100..=u64::from(MAX_SERIAL_SUBSEQUENCES) + 1).contains(&stats.serial_subsequences));
+    }
+}
+
+/// The scans' shares of an array: none may overlap another, nor end behind the array.
+fn assert_apart(what: &str, mut shares: Vec<std::ops::Range<u64>>, len: u64) {
+    shares.retain(|share| !share.is_empty());
+    shares.sort_by_key(|share| share.start);
+    assert!(shares.windows(2).all(|pair| pair[0].end <= pair[1].start), "{what}: {shares:?}");
+    assert!(shares.last().is_none_or(|last| last.end <= len), "{what}: {:?} of {len}", shares.last());
+}
+
+fn check_layout(plan: &DecodePlan) {
+    let regions = Array::ALL.map(|array| plan.array(array).range_bytes());
+    let as_u64 = |range: &std::ops::Range<usize>| range.start as u64..range.end as u64;
+    assert_apart("arrays", regions.iter().map(as_u64).collect(), plan.scratch.len_bytes() as u64);
+
+    let len_of = |array, element_bytes: usize| (plan.array(array).len_bytes / element_bytes) as u64;
+    let shares = |share: &dyn Fn(&ScanDesc) -> (u64, u64)| {
+        plan.scans.iter().map(share).map(|(first, len)| first..first + len).collect::<Vec<_>>()
+    };
+    let data = shares(&|scan| (scan.data_offset, u64::from(scan.data_bytes)));
+    assert_apart("data", data, plan.data_bytes as u64);
+    let destuffed_words =
+        |scan: &ScanDesc| (u64::from(scan.data_bytes) + u64::from(DESTUFFED_PADDING_BYTES)).div_ceil(4);
+    let destuffed = shares(&|scan| (scan.destuffed_offset, destuffed_words(scan)));
+    assert_apart("destuffed", destuffed, len_of(Array::Destuffed, 4));
+    let tiles = shares(&|scan| (scan.first_destuff_tile.into(), scan.num_destuff_tiles.into()));
+    assert_apart("tiles", tiles, len_of(Array::DestuffTiles, size_of::<DestuffTile>()));
+    let num_segments = |scan: &ScanDesc| (scan.num_intervals + EXTRA_SEGMENTS + 1).min(scan.data_bytes / 2 + 2);
+    let segments = shares(&|scan| (scan.first_segment.into(), num_segments(scan).into()));
+    assert_apart("segments", segments, len_of(Array::Segments, size_of::<Segment>()));
+    let subsequences = shares(&|scan| (scan.first_subsequence.into(), scan.max_subsequences.into()));
+    assert_apart("subsequences", subsequences, len_of(Array::Subsequences, size_of::<Subsequence>()));
+    for scan in &plan.scans {
+        assert_eq!((scan.data_offset % 16, scan.destuffed_offset % 4), (0, 0), "vectors of 16 bytes");
+    }
+}
+
+/// Whatever the files, the plan keeps their shares of every array apart. (That the kernels keep to them, the emulator sees.)
+#[test]
+fn arrays_do_not_overlap() {
+    let samples = small_samples();
+    for seed in 0..50 {
+        let mut random = Random::new(2000 + seed);
+        let files: Vec<&[u8]> = (0..1 + random.below(30)).map(|_| random.pick(&samples).bytes.as_slice()).collect();
+        let images: Vec<PlannedImage<'_>> =
+            files.iter().filter_map(|file| PlannedImage::read(file, &Limits::default()).ok()).collect();
+        let subsequence_bytes = random.one_in(2).then(|| random.below(3000));
+        let options = PlanOptions { subsequence_bytes, redzone_bytes: 8 * random.below(40) as usize };
+        check_layout(&DecodePlan::new(&images, &options));
+    }
+}
+
+/// A restart marker after each MCU: working memory stays in proportion to the file.
+#[test]
+fn restart_interval_one_takes_little_memory() {
+    let layout = Layout::baseline(GRAY, 50);
+    let image = Picture { width: 4000, height: 3000, planes: vec![vec![0.0; 12_000_000]] }.coefficients(&layout);
+    let mut encoding = Encoding::new(sequential_scans(&image.frame, Interleaving::Interleaved));
+    encoding.scans.iter_mut().for_each(|scan| scan.restart = Restart::EveryMcus(1));
+    let bytes = encoding.encode(&image).to_bytes();
+    let planned = PlannedImage::read(&bytes, &Limits::default()).expect("a sound file");
+    let plan = DecodePlan::new(&[planned], &PlanOptions::default());
+    let ratio = plan.scratch.len_bytes() as f64 / bytes.len() as f64;
+    eprintln!("{} bytes of file, {ratio:.1} times as much working memory", bytes.len());
+    // A segment has 3 bytes in the file, and 40 in tables.
+    assert!(ratio < 16.0, "{ratio}");
+}
