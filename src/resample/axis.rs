@@ -1,6 +1,7 @@
 //! One axis of one plane: from blocks of source coefficients to blocks of the network's grid.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,11 +43,13 @@ pub struct Axis {
     pub matrices: Vec<[f32; 64]>,
 }
 
-/// What an [`Axis`] is made from. Positions are in samples of the plane as it is stored.
+/// What an [`Axis`] is made from: a few numbers, which is all that a device needs to make the matrices itself. Positions are in samples
+/// of the plane as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct AxisSpec {
+pub struct AxisSpec {
     /// The box [start, end) that is resized to `num_outputs` samples. Not empty, and inside of `clip`.
     pub start: f64,
+    /// The box's end.
     pub end: f64,
     /// The samples that may be read; those beyond are not image.
     pub clip: (u32, u32),
@@ -58,25 +61,59 @@ pub(super) struct AxisSpec {
     pub basis: Basis,
 }
 
+impl Eq for AxisSpec {} // positions are numbers
+
+impl Hash for AxisSpec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { start, end, clip, num_outputs, mirrored, basis } = *self;
+        // Adding zero makes one of the two zeros, which are equal.
+        ((start + 0.0).to_bits(), (end + 0.0).to_bits(), clip, num_outputs, mirrored, basis).hash(state);
+    }
+}
+
 impl AxisSpec {
     /// Source samples per output sample.
-    fn scale(&self) -> f64 {
+    pub fn scale(&self) -> f64 {
         (self.end - self.start) / f64::from(self.num_outputs)
     }
 
     /// The first source block, where every output block is exactly one source block: nothing to resize, cut at block boundaries.
-    fn aligned_block(&self) -> Option<u32> {
+    pub fn aligned_block(&self) -> Option<u32> {
         (self.scale() == 1.0 && self.start % 8.0 == 0.0).then_some((self.start / 8.0) as u32)
+    }
+
+    /// The source blocks that one output block reads: those of the [`Axis`]'s band.
+    pub fn source_blocks(&self, output_block: u32) -> Range<u32> {
+        let block = if self.mirrored { self.num_outputs / 8 - 1 - output_block } else { output_block };
+        match self.aligned_block() {
+            Some(first_block) => first_block + block..first_block + block + 1,
+            None => self.samples(8 * block).start / 8..self.samples(8 * block + 7).end.div_ceil(8),
+        }
+    }
+
+    /// Half the width of the triangle filter: Pillow's antialiased BILINEAR.
+    fn half_width(&self) -> f64 {
+        self.scale().max(1.0)
+    }
+
+    /// The middle of an output sample.
+    fn centre(&self, output: u32) -> f64 {
+        self.start + (f64::from(output) + 0.5) * self.scale()
+    }
+
+    /// The samples that an output sample reads (mirroring aside). Both ends rise with `output`.
+    fn samples(&self, output: u32) -> Range<u32> {
+        let (centre, half_width) = (self.centre(output), self.half_width());
+        ((centre - half_width + 0.5).floor() as u32).max(self.clip.0)
+            ..((centre + half_width - 0.5).ceil() as u32).min(self.clip.1)
     }
 
     /// Row `output` of R: the samples read and their weights, which sum to one, written to `weights`.
     ///
     /// A triangle of half-width max(scale, 1) around the output's centre, cut at `clip`: Pillow's antialiased BILINEAR in float64.
     fn row(&self, output: u32, weights: &mut Vec<f64>) -> Range<u32> {
-        let half_width = self.scale().max(1.0);
-        let centre = self.start + (f64::from(output) + 0.5) * self.scale();
-        let samples = ((centre - half_width + 0.5).floor() as u32).max(self.clip.0)
-            ..((centre + half_width - 0.5).ceil() as u32).min(self.clip.1);
+        let (centre, half_width) = (self.centre(output), self.half_width());
+        let samples = self.samples(output);
         weights.clear();
         weights.extend(samples.clone().map(|x| (1.0 - (f64::from(x) + 0.5 - centre).abs() / half_width).max(0.0)));
         let total: f64 = weights.iter().sum();
@@ -89,7 +126,8 @@ impl AxisSpec {
 type RowsTimesDct = [[f64; 8]; 8];
 
 impl Axis {
-    pub(super) fn new(spec: &AxisSpec) -> Self {
+    /// Computes the matrices in float64 and rounds them to float32.
+    pub fn new(spec: &AxisSpec) -> Self {
         let mut axis = match spec.aligned_block() {
             Some(first_block) => Self::aligned(first_block, spec.num_outputs / 8, spec.basis),
             None => Self::resampled(spec),
@@ -193,23 +231,18 @@ fn transposed(m: &RowsTimesDct) -> [f32; 64] {
 /// Keeps the axes of images seen before: many images share their size. Bounded.
 #[derive(Clone, Debug, Default)]
 pub struct AxisCache {
-    axes: HashMap<AxisKey, Arc<Axis>>,
+    axes: HashMap<AxisSpec, Arc<Axis>>,
 }
-
-/// An [`AxisSpec`] whose positions are compared by their bits.
-type AxisKey = (u64, u64, (u32, u32), u32, bool, Basis);
 
 impl AxisCache {
     /// Axes kept; at ImageNet's sizes one takes about 20 KB. When there are more, all are forgotten.
     const MAX_AXES: usize = 256;
 
     pub(super) fn get(&mut self, spec: &AxisSpec) -> Arc<Axis> {
-        let AxisSpec { start, end, clip, num_outputs, mirrored, basis } = *spec;
-        let key = (start.to_bits(), end.to_bits(), clip, num_outputs, mirrored, basis);
-        if self.axes.len() >= Self::MAX_AXES && !self.axes.contains_key(&key) {
+        if self.axes.len() >= Self::MAX_AXES && !self.axes.contains_key(spec) {
             self.axes.clear();
         }
-        Arc::clone(self.axes.entry(key).or_insert_with(|| Arc::new(Axis::new(spec))))
+        Arc::clone(self.axes.entry(*spec).or_insert_with(|| Arc::new(Axis::new(spec))))
     }
 }
 
@@ -252,6 +285,20 @@ mod tests {
     #[test]
     fn blocks_outside_of_the_clip_are_not_read() {
         assert_eq!(Axis::new(&AxisSpec { start: 17.0, end: 30.0, clip: (16, 32), ..SPEC }).source_blocks(), 2..4);
+    }
+
+    #[test]
+    fn bands_are_known_without_their_matrices() {
+        let aligned = AxisSpec { start: 16.0, end: 48.0, ..SPEC };
+        let enlarged = AxisSpec { start: 20.0, end: 31.0, ..SPEC };
+        for spec in [SPEC, aligned, enlarged, AxisSpec { clip: (0, 9000), end: 9000.0, ..SPEC }] {
+            for spec in [spec, AxisSpec { mirrored: true, ..spec }] {
+                for (i, band) in Axis::new(&spec).bands.iter().enumerate() {
+                    let blocks = spec.source_blocks(i as u32);
+                    assert_eq!(blocks.start as usize..blocks.end as usize, band.blocks(), "{i} of {spec:?}");
+                }
+            }
+        }
     }
 
     #[test]

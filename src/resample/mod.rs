@@ -11,7 +11,7 @@ mod dct;
 mod plan;
 mod transform;
 
-pub use axis::{Axis, AxisCache, Band, Basis};
+pub use axis::{Axis, AxisCache, AxisSpec, Band, Basis};
 pub use dct::{DCT, DCT_TRANSPOSED};
-pub use plan::{Grid, InputPlan, PlanePlan};
+pub use plan::{Grid, InputGeometry, InputPlan, PlanePlan};
 pub use transform::{MAX_CROP, MAX_RESIZE, Normalization, OrientationRule, Resize, Transform};

@@ -11,20 +11,20 @@ use crate::tensor::InputKind;
 /// One plane brought to one grid: output block (i, k), in the stored orientation, is
 /// `sum over j, l of V[i,j] C[j,l] H[k,l]^T`, V from `vertical`, H from `horizontal`, C the dequantised coefficients times `scale`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PlanePlan {
+pub struct PlanePlan<A = Arc<Axis>> {
     /// Index of the component in the frame.
     pub component_idx: usize,
     /// Takes rows of source blocks to rows of output blocks.
-    pub vertical: Arc<Axis>,
+    pub vertical: A,
     /// Takes columns of source blocks to columns of output blocks.
-    pub horizontal: Arc<Axis>,
+    pub horizontal: A,
     /// Brings samples to 8 bits: 1, or 1/16 for 12-bit samples.
     pub scale: f32,
 }
 
 /// The planes that are needed at one resolution.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Grid {
+pub struct Grid<A = Arc<Axis>> {
     /// Rows of blocks of the result.
     pub blocks_high: u32,
     /// Blocks in a row of the result.
@@ -33,7 +33,7 @@ pub struct Grid {
     /// components.
     pub basis: Basis,
     /// In frame order. Empty: the result is zero.
-    pub planes: Vec<PlanePlan>,
+    pub planes: Vec<PlanePlan<A>>,
 }
 
 /// How one image's coefficients become a network's input: bands and matrices per plane and axis. Orientation, crop, resize and flip
@@ -50,8 +50,10 @@ pub struct Grid {
 /// | `Blocks`, YCbCr | luma | Cb, Cr |
 /// | `Blocks`, RGB and four components | all | all |
 /// | `Rgb` | all | (no such grid) |
+///
+/// `A` is what stands for an axis: its matrices, or in an [`InputGeometry`] the numbers they are made from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InputPlan {
+pub struct InputPlan<A = Arc<Axis>> {
     /// What is made.
     pub kind: InputKind,
     /// What the components mean.
@@ -59,10 +61,13 @@ pub struct InputPlan {
     /// Rows and columns change places: block (i, k) of a [`PlanePlan`] is transposed and becomes block (k, i) of the result.
     pub transposed: bool,
     /// One block per 8 x 8 samples of the crop.
-    pub luma: Grid,
+    pub luma: Grid<A>,
     /// One block per 16 x 16 samples of the crop. None for [`InputKind::Rgb`].
-    pub chroma: Option<Grid>,
+    pub chroma: Option<Grid<A>>,
 }
+
+/// A plan without matrices, for a device that makes them itself.
+pub type InputGeometry = InputPlan<AxisSpec>;
 
 impl InputPlan {
     /// The plan for images of this frame.
@@ -92,6 +97,46 @@ impl InputPlan {
         transform: &Transform,
         kind: InputKind,
     ) -> Result<Self, ImageError> {
+        let geometry = InputGeometry::of(frame, color, orientation, transform, kind)?;
+        Ok(Self {
+            kind,
+            color,
+            transposed: geometry.transposed,
+            luma: geometry.luma.with_matrices(cache),
+            chroma: geometry.chroma.map(|grid| grid.with_matrices(cache)),
+        })
+    }
+}
+
+impl Grid<AxisSpec> {
+    fn with_matrices(&self, cache: &mut AxisCache) -> Grid {
+        let plane = |plane: &PlanePlan<AxisSpec>| PlanePlan {
+            component_idx: plane.component_idx,
+            vertical: cache.get(&plane.vertical),
+            horizontal: cache.get(&plane.horizontal),
+            scale: plane.scale,
+        };
+        Grid {
+            blocks_high: self.blocks_high,
+            blocks_wide: self.blocks_wide,
+            basis: self.basis,
+            planes: self.planes.iter().map(plane).collect(),
+        }
+    }
+}
+
+impl InputGeometry {
+    /// The geometry of the plan for images of this frame.
+    ///
+    /// # Errors
+    /// As [`InputPlan::new`].
+    pub fn of(
+        frame: &Frame,
+        color: ColorModel,
+        orientation: Orientation,
+        transform: &Transform,
+        kind: InputKind,
+    ) -> Result<Self, ImageError> {
         check_components(frame, color)?;
         if transform.validate().is_err() {
             return Err(ImageError::NoInput { what: "the transform is not valid" });
@@ -105,7 +150,7 @@ impl InputPlan {
             (InputKind::Rgb, _) | (_, ColorModel::Cmyk { .. } | ColorModel::Ycck { .. }) => Basis::Samples,
             (InputKind::Blocks, _) => Basis::Frequencies,
         };
-        let mut planner = Planner { cache, frame, orientation, transform, vertical, horizontal, basis };
+        let planner = Planner { frame, orientation, transform, vertical, horizontal, basis };
         let all = 0..frame.components.len();
         let (luma, chroma) = match (kind, color) {
             (InputKind::Rgb, _) => (all, None),
@@ -245,7 +290,6 @@ fn reversals(orientation: Orientation) -> (bool, bool) {
 }
 
 struct Planner<'a> {
-    cache: &'a mut AxisCache,
     frame: &'a Frame,
     orientation: Orientation,
     transform: &'a Transform,
@@ -256,7 +300,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// The grid of one block per `block_side` x `block_side` samples of the crop.
-    fn grid(&mut self, block_side: u32, components: std::ops::Range<usize>) -> Grid {
+    fn grid(&self, block_side: u32, components: std::ops::Range<usize>) -> Grid<AxisSpec> {
         let (blocks_wide, blocks_high) = (self.transform.crop.0 / block_side, self.transform.crop.1 / block_side);
         let (stored_wide, stored_high) = match self.orientation.transposes() {
             false => (blocks_wide, blocks_high),
@@ -267,12 +311,10 @@ impl Planner<'_> {
             .map(|component_idx| {
                 let Component { h, v, width_samples, height_samples, .. } = self.frame.components[component_idx];
                 let (h, v) = ((h, self.frame.h_max), (v, self.frame.v_max));
-                let vertical = component_spec(self.vertical, v, height_samples, stored_high, self.basis);
-                let horizontal = component_spec(self.horizontal, h, width_samples, stored_wide, self.basis);
                 PlanePlan {
                     component_idx,
-                    vertical: self.cache.get(&vertical),
-                    horizontal: self.cache.get(&horizontal),
+                    vertical: component_spec(self.vertical, v, height_samples, stored_high, self.basis),
+                    horizontal: component_spec(self.horizontal, h, width_samples, stored_wide, self.basis),
                     scale,
                 }
             })
