@@ -114,8 +114,19 @@ fn paths(run: &Run) -> Vec<String> {
 #[test]
 fn help_has_examples_for_every_command() {
     let folder = Folder::new();
-    for command in ["", "classify", "inspect", "coefficients", "bench", "weights init", "weights show", "weights onnx"]
-    {
+    let commands = [
+        "",
+        "classify",
+        "inspect",
+        "coefficients",
+        "bench",
+        "profile",
+        "profile decode",
+        "weights init",
+        "weights show",
+        "weights onnx",
+    ];
+    for command in commands {
         let help = folder.run(&format!("{command} --help")).expect_status(0);
         assert!(help.text().contains("Example"), "{command}: {}", help.text());
     }
@@ -364,6 +375,36 @@ fn bench_counts_what_failed() {
 }
 
 #[test]
+fn profile_counts_the_symbols_of_every_kernel() {
+    let folder = Folder::new();
+    folder.write("photos/a.jpg", photo(1, 0)).write("photos/b.jpg", photo(1, 1)).write("photos/c.jpg", "text");
+    let run = folder.run("profile decode --device emulator --batch 1,3 --json photos").expect_status(0);
+    assert!(run.stderr.contains("1 files are left out"), "{}", run.stderr);
+    let objects = run.objects();
+    let all: Vec<&Value> = objects.iter().filter(|object| object["set"] == "all").collect();
+    assert_eq!(all.iter().map(|o| o["images"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 3], "{}", run.text());
+    for object in objects {
+        let kernel = |name: &str| {
+            let kernels = object["kernels"].as_array().unwrap();
+            kernels.iter().find(|k| k["kernel"] == name).unwrap()["counters"]["symbols"].clone()
+        };
+        let count = |value: &Value, key: &str| value[key].as_u64().unwrap();
+        let written = kernel("write_subsequences");
+        let symbols = count(&object, "symbols");
+        assert!(symbols > 0 && count(&written, "total") <= symbols, "{object}");
+        let before = &object["before_write_pass"];
+        assert!(count(before, "symbols") >= symbols, "every symbol is decoded before it is written: {object}");
+        assert!(count(before, "warp_max") >= count(before, "symbols"), "{object}");
+        let ratio = before["symbols_per_symbol"].as_f64().unwrap();
+        assert_eq!(ratio, count(before, "symbols") as f64 / symbols as f64);
+    }
+    let table = folder.run("profile decode --device emulator --batch 2 --images 1").expect_status(0);
+    for word in ["all", "flat", "synchronize_subsequences"] {
+        assert!(table.text().contains(word), "{word}: {}", table.text());
+    }
+}
+
+#[test]
 fn weights_are_made_shown_and_exported() {
     let folder = Folder::with_weights();
     let first = fs::read(folder.path().join("small.safetensors")).unwrap();
@@ -393,7 +434,9 @@ fn what_cannot_run_says_why_and_what_to_do() {
         ("classify --weights small.safetensors --transform crop=5 a.jpg", "multiple of 16"),
         ("classify --weights small.safetensors --device gpu a.jpg", "auto, cpu, cuda"),
         ("classify --weights small.safetensors --device cuda:9 a.jpg", "--device cpu"),
-        ("coefficients --device emulator a.jpg", "--device cpu"),
+        ("classify --weights small.safetensors --device emulator a.jpg", "--device cpu"),
+        ("profile decode --device cpu a.jpg", "--device emulator"),
+        ("profile decode --batch 0 a.jpg", "--batch"),
         ("weights show absent.safetensors", "absent.safetensors"),
         ("bench --seconds=-1", "seconds"),
     ];

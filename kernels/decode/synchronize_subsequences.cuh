@@ -214,6 +214,7 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
         if (num_jobs == 0) {
             break;
         }
+        COUNT(rounds, local == 0 ? 1 : 0);
         if (warp_idx() < ROUND_WARPS) {
             tile.decode_jobs(num_jobs);
         }

@@ -8,7 +8,7 @@ use clap::builder::RangedI64ValueParser;
 use dctflow::jpeg::Policy;
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
-use dctflow::session::{DeviceChoice, Session, SessionBuilder};
+use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder, Task};
 use dctflow::{Error, ErrorKind, Result};
 
 use super::output::say;
@@ -104,7 +104,7 @@ impl RunArgs {
 
     /// A session as the arguments ask for it. What `auto` took goes to standard error.
     pub fn session<'a>(&self, model: &'a Model) -> Result<SessionBuilder<'a>> {
-        let device = resolve(self.device)?;
+        let device = resolve(self.device, Task::Classify)?.kind;
         let mut builder = Session::builder(&model.weights).device(device).max_batch(self.batch()).policy(self.policy);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads.into());
@@ -114,12 +114,12 @@ impl RunArgs {
 }
 
 /// The device of a choice. What `auto` took, and why, goes to standard error.
-pub fn resolve(choice: DeviceChoice) -> Result<DeviceChoice> {
-    let device = choice.resolve()?;
+pub fn resolve(choice: DeviceChoice, task: Task) -> Result<Device> {
+    let device = choice.resolve(task)?;
     if choice == DeviceChoice::Auto {
         say(format_args!("device {}: {}", device.kind, device.why));
     }
-    Ok(device.kind)
+    Ok(device)
 }
 
 /// A number of threads that no machine chokes on.

@@ -1,7 +1,6 @@
 //! `dctflow bench`: how fast this machine takes JPEG files to logits.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,6 @@ use clap::Args as ClapArgs;
 use cpu_time::ProcessTime;
 use dctflow::jpeg::{Header, Limits};
 use dctflow::session::{Batch, Outcome, Session, StageTimes};
-use dctflow::sources::Sources;
 use dctflow::{Error, ErrorKind, Result};
 use hdrhistogram::Histogram;
 use rayon::prelude::*;
@@ -17,11 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::Done;
 use super::args::{ModelArgs, RunArgs};
-use super::output::{Output, say, status_word};
+use super::held::{commit, read_files};
+use super::output::{Output, status_word};
 use super::progress;
-
-/// Files given on the command line are held in memory, so that the disk is not measured: at most this many bytes of them.
-const MAX_HELD_BYTES: u64 = 1 << 30;
 
 /// Measure images per second from JPEG bytes to logits
 #[derive(Debug, ClapArgs)]
@@ -102,26 +98,7 @@ impl Images {
     }
 
     fn read(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::new();
-        let mut num_bytes = 0;
-        Sources::new(paths, Limits::default().max_file_bytes).for_each(|item| {
-            match item.bytes {
-                Ok(bytes) => {
-                    num_bytes += bytes.len() as u64;
-                    files.push(bytes);
-                }
-                Err(reason) => say(format_args!("{}: left out: {reason}", item.name)),
-            }
-            if num_bytes < MAX_HELD_BYTES {
-                return ControlFlow::Continue(());
-            }
-            say(format_args!("the first {} files are enough: they hold {} MiB", files.len(), num_bytes >> 20));
-            ControlFlow::Break(())
-        });
-        if files.is_empty() {
-            let message = "no file could be read: name JPEG files, or none to measure on images made on the spot";
-            return Err(Error::new(ErrorKind::Usage, message));
-        }
+        let files = read_files(paths)?;
         let source = format!("{} files", files.len());
         Ok(Self { files: with_pixels(files), source })
     }
@@ -289,11 +266,6 @@ impl Report<'_> {
         }
         row("outcomes", outcomes.join(", "))
     }
-}
-
-/// The commit that the program was built from, where it was built from one.
-fn commit() -> &'static str {
-    option_env!("DCTFLOW_COMMIT").unwrap_or("unknown")
 }
 
 /// The CPU's name as Linux tells it; elsewhere its architecture.

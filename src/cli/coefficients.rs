@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Args as ClapArgs;
 use dctflow::cpu::Decoded;
 use dctflow::jpeg::{Coefficients, DecodeReport, Limits, Plane, Status};
-use dctflow::session::DeviceChoice;
+use dctflow::session::{DeviceChoice, Task};
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{Error, ErrorKind, ImageError, Result};
 use safetensors::Dtype;
@@ -69,7 +69,7 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    resolve(args.device)?;
+    resolve(args.device, Task::Classify)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }

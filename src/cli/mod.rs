@@ -4,9 +4,11 @@ mod args;
 mod bench;
 mod classify;
 mod coefficients;
+mod held;
 mod inspect;
 mod output;
 mod parallel;
+mod profile;
 mod progress;
 mod weights;
 
@@ -40,6 +42,7 @@ enum Command {
     Inspect(inspect::Args),
     Coefficients(coefficients::Args),
     Bench(bench::Args),
+    Profile(profile::Args),
     Weights(weights::Args),
 }
 
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Coefficients(args) => coefficients::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Weights(args) => weights::run(&args),
     };
     exit_code(done)

@@ -24,6 +24,14 @@ pub fn seconds(seconds: f64) -> ProgressBar {
     styled(bar, "{msg} [{bar:30}] {elapsed}")
 }
 
+/// A bar over `num_images` of work.
+pub fn share_of(num_images: u64) -> ProgressBar {
+    if is_hidden() {
+        return ProgressBar::hidden();
+    }
+    styled(ProgressBar::new(num_images), "{msg} [{bar:30}] {human_pos} of {human_len} images, {eta} left")
+}
+
 fn spinner(template: &str) -> ProgressBar {
     if is_hidden() {
         return ProgressBar::hidden();

@@ -17,7 +17,8 @@ pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
 pub use stream::{Event, Grid, Stream};
 
 use crate::Result;
-use crate::abi::KernelId;
+use crate::abi::{Counter, KernelId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +59,48 @@ pub struct Launch<'a> {
     pub smem_tail_bytes: u32,
     /// The bytes of the kernel's parameter struct, at an address aligned for it.
     pub params: &'a [u8],
+}
+
+/// What a counter reached in a kernel's launches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Summed over all threads.
+    pub total: u64,
+    /// What warps pay, in lockstep: 32 times the greatest lane, summed over the stretches between points where the whole warp meets.
+    pub warp_max: u64,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.warp_max += other.warp_max;
+    }
+}
+
+/// What the launches of one kernel did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounts {
+    /// Launches.
+    pub num_launches: u64,
+    /// Their CTAs.
+    pub num_ctas: u64,
+    counts: [Count; Counter::ALL.len()],
+}
+
+impl KernelCounts {
+    /// What a counter reached.
+    pub fn count(&self, counter: Counter) -> Count {
+        self.counts[counter as usize]
+    }
+
+    /// Adds the counts of other launches.
+    pub fn add(&mut self, other: &Self) {
+        self.num_launches += other.num_launches;
+        self.num_ctas += other.num_ctas;
+        for (sum, &count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
+        }
+    }
 }
 
 /// An address in device memory.
@@ -175,6 +218,11 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Safety
     /// As for the trait; the parameters are those of the kernel.
     unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()>;
+
+    /// What kernels did since the last call (`COUNT` in their sources). The emulator counts; of others there is nothing to tell.
+    fn take_counts(&self) -> BTreeMap<KernelId, KernelCounts> {
+        BTreeMap::new()
+    }
 
     /// Bytes to leave unused between two arrays that share a buffer, to be declared with [`Device::forbid`]. 0 where nobody looks.
     fn redzone_bytes(&self) -> usize {

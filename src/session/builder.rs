@@ -74,7 +74,7 @@ impl<'a> SessionBuilder<'a> {
         if self.max_batch == 0 {
             return Err(Error::new(ErrorKind::Usage, "the largest batch must hold at least one image"));
         }
-        let device = self.device.resolve()?.kind;
+        let device = self.device.resolve(super::Task::Classify)?.kind;
         let clocks = Arc::new(Clocks::default());
         let cpu = Cpu::new(&self, Arc::clone(&clocks))?;
         let num_threads = cpu.num_threads();

@@ -1,8 +1,10 @@
-//! Which backend a session runs on.
+//! Which device does the work.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is asked for: `auto`, `cpu`, `cuda`, `cuda:N` or `emulator`.
@@ -47,32 +49,90 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+/// What a device is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// From files to quantised coefficients.
+    Decode,
+    /// From files to logits.
+    Classify,
+}
+
+impl Task {
+    /// Whether there are kernels for it. The CPU does everything.
+    fn has_kernels(self) -> bool {
+        match self {
+            Self::Decode => true,
+            Self::Classify => false,
+        }
+    }
+}
+
 /// What a choice came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Device {
     /// Never `Auto`.
     pub kind: DeviceChoice,
     /// Why this one, as half a sentence.
-    pub why: &'static str,
+    pub why: String,
+    /// The device, open. The CPU is none.
+    pub handle: Option<Arc<dyn device::Device>>,
+}
+
+impl Device {
+    fn cpu(why: impl Into<String>) -> Self {
+        Self { kind: DeviceChoice::Cpu, why: why.into(), handle: None }
+    }
+
+    fn open(kind: DeviceChoice, handle: Arc<dyn device::Device>) -> Self {
+        Self { kind, why: handle.info().name.clone(), handle: Some(handle) }
+    }
 }
 
 impl DeviceChoice {
-    /// The device that this choice comes to on this machine and in this build.
+    /// The device that this choice comes to for a task, on this machine and in this build. `auto` takes the first GPU if it can be opened,
+    /// else the CPU.
     ///
     /// # Errors
-    /// [`ErrorKind::KernelsNotBuilt`] if a device is named that this build cannot drive.
-    pub fn resolve(self) -> Result<Device> {
+    /// Where a device is named: [`ErrorKind::KernelsNotBuilt`] if there are no kernels for the task, or none in this build;
+    /// [`ErrorKind::NoDriver`], [`ErrorKind::NoDevice`], [`ErrorKind::OutOfMemory`] and [`ErrorKind::Device`] if it cannot be opened.
+    pub fn resolve(self, task: Task) -> Result<Device> {
         match self {
-            Self::Cpu => Ok(Device { kind: Self::Cpu, why: "it was asked for" }),
+            Self::Cpu => Ok(Device::cpu("it was asked for")),
+            Self::Auto if !task.has_kernels() => Ok(Device::cpu("the networks run on the CPU in this version")),
             Self::Auto => {
-                Ok(Device { kind: Self::Cpu, why: "the decoder and the networks run on the CPU in this version" })
+                let kind = Self::Cuda(0);
+                Ok(open_cuda(0).map_or_else(|e| Device::cpu(e.to_string()), |gpu| Device::open(kind, gpu)))
             }
-            Self::Cuda(_) | Self::Emulator => Err(Error::new(
+            Self::Cuda(_) | Self::Emulator if !task.has_kernels() => Err(Error::new(
                 ErrorKind::KernelsNotBuilt,
-                format!("nothing runs on the device {self} in this version: use --device cpu (or auto)"),
+                format!("the networks do not run on the device {self} in this version: use --device cpu (or auto)"),
             )),
+            Self::Cuda(index) => Ok(Device::open(self, open_cuda(index)?)),
+            Self::Emulator => Ok(Device::open(self, open_emulator()?)),
         }
     }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(index: u32) -> Result<Arc<dyn device::Device>> {
+    Ok(device::cuda::Cuda::open(index)?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(_index: u32) -> Result<Arc<dyn device::Device>> {
+    Err(Error::new(ErrorKind::KernelsNotBuilt, "this build drives no GPU: build it with the feature `cuda`"))
+}
+
+#[cfg(feature = "emulator")]
+fn open_emulator() -> Result<Arc<dyn device::Device>> {
+    Ok(device::emulator::Emulator::new(device::emulator::EmulatorOptions::default())?)
+}
+
+#[cfg(not(feature = "emulator"))]
+fn open_emulator() -> Result<Arc<dyn device::Device>> {
+    let message = "this build has no emulator: build it with `cargo build --features emulator` (needs a C++ compiler)";
+    Err(Error::new(ErrorKind::KernelsNotBuilt, message))
 }
 
 #[cfg(test)]
@@ -88,5 +148,26 @@ mod tests {
         for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:x"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap_err().kind(), ErrorKind::Usage, "{name}");
         }
+    }
+
+    #[test]
+    fn auto_always_finds_something_and_says_why() {
+        for task in [Task::Decode, Task::Classify] {
+            let device = DeviceChoice::Auto.resolve(task).unwrap();
+            assert_eq!(device.handle.is_none(), device.kind == DeviceChoice::Cpu);
+            assert!(device.kind != DeviceChoice::Auto && !device.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_named_device_is_opened_or_refused() {
+        let emulator = DeviceChoice::Emulator.resolve(Task::Decode).unwrap();
+        assert_eq!(emulator.handle.unwrap().info().backend, device::Backend::Emulator);
+        let refused = DeviceChoice::Emulator.resolve(Task::Classify).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::KernelsNotBuilt);
+        // No machine has so many.
+        let absent = DeviceChoice::Cuda(4000).resolve(Task::Decode).unwrap_err();
+        use ErrorKind::{KernelsNotBuilt, NoDevice, NoDriver};
+        assert!([KernelsNotBuilt, NoDevice, NoDriver].contains(&absent.kind()), "{absent}");
     }
 }

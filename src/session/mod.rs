@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub use batch::Batch;
 pub use builder::SessionBuilder;
 pub use decoder::{BatchDecoder, DecoderStats};
-pub use device::{Device, DeviceChoice};
+pub use device::{Device, DeviceChoice, Task};
 pub use outcome::{Outcome, Prediction};
 pub use stream::{Feeder, Outcomes};
 pub use ticket::Ticket;

@@ -2,8 +2,8 @@
 
 use dctflow::Error;
 use dctflow::abi::*;
-use dctflow::device::emulator::{Count, Emulator, EmulatorOptions, Schedule};
-use dctflow::device::{Device, DeviceBuffer, Grid, Stream};
+use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
+use dctflow::device::{Count, Device, DeviceBuffer, Grid, Stream};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ mod queues;
 mod random;
 mod workers;
 
-use super::{Address, Backend, Device, DeviceInfo, EventHandle, Launch, StreamHandle};
+use super::{Address, Backend, Count, Device, DeviceInfo, EventHandle, KernelCounts, Launch, StreamHandle};
 use crate::abi::{Counter, KernelArch, KernelId};
 use crate::{Error, ErrorKind, Result};
 use queues::{EventState, Params, Queues, Work};
@@ -80,15 +80,6 @@ impl Default for EmulatorOptions {
     }
 }
 
-/// What a counter reached in a kernel's launches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Summed over all threads.
-    pub total: u64,
-    /// What warps pay, in lockstep: 32 times the greatest lane, summed over the stretches between points where the whole warp meets.
-    pub warp_max: u64,
-}
-
 /// The emulator as a device.
 pub struct Emulator {
     info: DeviceInfo,
@@ -103,7 +94,7 @@ struct State {
     /// Start and length of what [`Device::forbid`] named.
     redzones: BTreeMap<Address, usize>,
     allocated_bytes: u64,
-    counts: BTreeMap<(KernelId, Counter), Count>,
+    counts: BTreeMap<KernelId, KernelCounts>,
     num_launches: u64,
     workers: Workers,
     /// After a failure nothing runs any more, as on a GPU.
@@ -142,14 +133,9 @@ impl Emulator {
         Self::new(EmulatorOptions { schedule, ..EmulatorOptions::default() })
     }
 
-    /// What a kernel has counted in the launches that have run.
+    /// What a kernel has counted in the launches that have run since counts were last taken.
     pub fn count(&self, kernel: KernelId, counter: Counter) -> Count {
-        self.lock().counts.get(&(kernel, counter)).copied().unwrap_or_default()
-    }
-
-    /// Sets all counts to zero.
-    pub fn reset_counts(&self) {
-        self.lock().counts.clear();
+        self.lock().counts.get(&kernel).map(|counts| counts.count(counter)).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -237,11 +223,9 @@ impl State {
         let Some(kernel) = KernelId::all().nth(launch.kernel_idx as usize) else { return };
         let num_ctas = launch.grid.iter().map(|&n| u64::from(n)).product();
         let outcome = self.workers.run(launch, cta_order(num_ctas, schedule, launch.seed));
-        for (&counter, count) in Counter::ALL.iter().zip(outcome.counts) {
-            let sum = self.counts.entry((kernel, counter)).or_default();
-            sum.total += count.total;
-            sum.warp_max += count.warp_max;
-        }
+        let counts =
+            std::array::from_fn(|i| Count { total: outcome.counts[i].total, warp_max: outcome.counts[i].warp_max });
+        self.counts.entry(kernel).or_default().add(&KernelCounts { num_launches: 1, num_ctas, counts });
         self.failure = outcome.failure.map(|(_, failure)| self.explain(failure)).or_else(|| self.find_damage(kernel));
     }
 
@@ -451,6 +435,10 @@ impl Device for Emulator {
                 params: Params::copy_of(launch.params),
             },
         )
+    }
+
+    fn take_counts(&self) -> BTreeMap<KernelId, KernelCounts> {
+        std::mem::take(&mut self.lock().counts)
     }
 
     fn redzone_bytes(&self) -> usize {
