@@ -105,9 +105,8 @@ fn limits_and_policies_are_the_sessions() {
     assert_eq!((skipped.status, skipped.logits.len()), (Status::Partial, 0));
 }
 
-#[test]
-fn a_stream_keeps_order_and_takes_any_number() {
-    let session = session(|builder| builder.max_batch(3));
+/// Feeds 20 images, every fifth of which has failed before, and holds their order.
+fn check_stream(session: &Session) {
     let files: Vec<Vec<u8>> = (0..3).map(|idx| photo(5, idx)).collect();
     let (mut feeder, outcomes) = session.stream();
     std::thread::scope(|scope| {
@@ -128,6 +127,18 @@ fn a_stream_keeps_order_and_takes_any_number() {
 }
 
 #[test]
+fn a_stream_keeps_order_and_takes_any_number() {
+    check_stream(&session(|builder| builder.max_batch(3)));
+}
+
+#[test]
+fn a_stream_over_several_devices_keeps_order() {
+    let session = session(|builder| builder.max_batch(2).devices(&[DeviceChoice::Cpu; 2]).threads(1));
+    assert_eq!((session.devices().count(), session.num_slots(), session.num_threads()), (2, 4, 2));
+    check_stream(&session);
+}
+
+#[test]
 fn a_stream_waits_for_its_reader_and_ends_without_one() {
     let session = session(|builder| builder.max_batch(2));
     let num_pushed = AtomicUsize::new(0);
@@ -142,7 +153,7 @@ fn a_stream_waits_for_its_reader_and_ends_without_one() {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(300) {
             std::thread::sleep(Duration::from_millis(10));
-            assert!(num_pushed.load(Ordering::Relaxed) <= 10);
+            assert!(num_pushed.load(Ordering::Relaxed) <= 12);
         }
         assert!(num_pushed.load(Ordering::Relaxed) >= 2);
         drop(outcomes);
@@ -153,6 +164,8 @@ fn a_stream_waits_for_its_reader_and_ends_without_one() {
 #[test]
 fn a_session_says_what_it_cannot_do() {
     let weights = weights(Variant::LateConcat);
-    let error = Session::builder(&weights).max_batch(0).build().unwrap_err();
-    assert_eq!(error.kind(), dctflow::ErrorKind::Usage);
+    let builder = || Session::builder(&weights);
+    for builder in [builder().max_batch(0), builder().slots(0), builder().devices(&[])] {
+        assert_eq!(builder.build().unwrap_err().kind(), dctflow::ErrorKind::Usage);
+    }
 }

@@ -1,11 +1,8 @@
 //! The settings of a session.
 
-use std::sync::Arc;
-
-use super::cpu::Cpu;
-use super::times::Clocks;
-use super::worker::Worker;
-use super::{DeviceChoice, Session};
+use super::cpu::{self, Cpu};
+use super::slots::{DeviceSlots, Slots};
+use super::{DeviceChoice, Session, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jpeg::{Limits, Policy};
 use crate::network::Weights;
@@ -15,30 +12,38 @@ use crate::network::Weights;
 #[must_use]
 pub struct SessionBuilder<'a> {
     pub(super) weights: &'a Weights,
-    pub(super) device: DeviceChoice,
+    pub(super) devices: Vec<DeviceChoice>,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
     pub(super) topk: usize,
     pub(super) max_batch: usize,
     pub(super) threads: usize,
+    pub(super) slots: usize,
 }
 
 impl<'a> SessionBuilder<'a> {
     pub(super) fn new(weights: &'a Weights) -> Self {
         Self {
             weights,
-            device: DeviceChoice::Auto,
+            devices: vec![DeviceChoice::Auto],
             limits: Limits::default(),
             policy: Policy::default(),
             topk: 5,
             max_batch: 16,
             threads: 0,
+            slots: 2,
         }
     }
 
     /// What to run on; default: a GPU where one can be used, else the CPU.
     pub fn device(self, device: DeviceChoice) -> Self {
-        Self { device, ..self }
+        self.devices(&[device])
+    }
+
+    /// Several devices behind one front: whichever is free takes the next batch. A device that fails is lost; its batches move to the
+    /// others.
+    pub fn devices(self, devices: &[DeviceChoice]) -> Self {
+        Self { devices: devices.to_vec(), ..self }
     }
 
     /// What an image may ask for.
@@ -61,24 +66,35 @@ impl<'a> SessionBuilder<'a> {
         Self { max_batch, ..self }
     }
 
-    /// Threads of the CPU; default (0): one per core.
+    /// Threads of the CPU, for each device that is one; default (0): one per core.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Batches in flight on each device; default 2: while the network runs on one, the other is decoded. Memory grows with it.
+    pub fn slots(self, slots: usize) -> Self {
+        Self { slots, ..self }
     }
 
     /// Starts the session.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a largest batch of 0; what [`DeviceChoice::resolve`] says; [`ErrorKind::OutOfMemory`].
+    /// [`ErrorKind::Usage`] for no devices, no slots or a largest batch of 0; what [`DeviceChoice::resolve`] says;
+    /// [`ErrorKind::OutOfMemory`].
     pub fn build(self) -> Result<Session> {
-        if self.max_batch == 0 {
-            return Err(Error::new(ErrorKind::Usage, "the largest batch must hold at least one image"));
+        if self.max_batch == 0 || self.slots == 0 || self.devices.is_empty() {
+            let message = "a session needs a device, a slot, and room for an image in its batches: each at least 1";
+            return Err(Error::new(ErrorKind::Usage, message));
         }
-        let device = self.device.resolve(super::Task::Classify)?.kind;
-        let clocks = Arc::new(Clocks::default());
-        let cpu = Cpu::new(&self, Arc::clone(&clocks))?;
-        let num_threads = cpu.num_threads();
-        let worker = Worker::start(cpu, self.max_batch)?;
-        Ok(Session { worker, clocks, device, max_batch: self.max_batch, num_threads })
+        let mut session_devices = Vec::new();
+        let mut device_slots = Vec::new();
+        for choice in &self.devices {
+            let kind = choice.resolve(Task::Classify)?.kind;
+            let shared = cpu::Shared::new(&self)?;
+            device_slots.push(DeviceSlots::new((0..self.slots).map(|_| Cpu::new(shared.clone()))));
+            session_devices.push((kind, shared));
+        }
+        let slots = Slots::start(device_slots, self.max_batch)?;
+        Ok(Session { slots, devices: session_devices, max_batch: self.max_batch })
     }
 }

@@ -1,15 +1,18 @@
 //! The CPU backend of a session: images are decoded and resized in parallel, then the network runs on all of them.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use rayon::prelude::*;
 
 use super::batch::Image;
 use super::builder::SessionBuilder;
 use super::outcome::Outcome;
-use super::times::Clocks;
-use super::worker::Backend;
+use super::slots::Backend;
+use super::times::{Clocks, StageTimes};
 use crate::cpu::input::{InputMut, write_input};
 use crate::cpu::network::{Engine, Scratch};
 use crate::cpu::{Decoded, Decoder};
@@ -18,13 +21,21 @@ use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Ve
 use crate::network::{InputKind, InputNorm};
 use crate::resample::{AxisCache, InputPlan, Normalization, Transform};
 
+/// One batch on the CPU. While one slot runs the network, another decodes; all share the threads.
 pub(super) struct Cpu {
+    shared: Arc<Shared>,
+    /// Inputs of the network, one per input value: `[max_batch, H, W, C]`.
+    inputs: Vec<Vec<f32>>,
+    prepared: Vec<Prepared>,
+}
+
+/// What all slots use.
+pub(super) struct Shared {
     pool: rayon::ThreadPool,
     front: Front,
     engine: Engine,
-    scratch: Scratch,
-    /// Inputs of the network, one per input value: `[max_batch, H, W, C]`.
-    inputs: Vec<Vec<f32>>,
+    /// One network runs at a time. Locked outside of the pool: a thread of the pool that waits may be the one that is waited for.
+    scratch: Mutex<Scratch>,
     topk: usize,
 }
 
@@ -38,7 +49,7 @@ struct Front {
     axes: Mutex<AxisCache>,
     /// Decoders with their working memory: as many as images were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
-    clocks: Arc<Clocks>,
+    clocks: Clocks,
 }
 
 /// An image after decoding: its outcome so far, and whether its row of the inputs is filled.
@@ -47,8 +58,14 @@ struct Prepared {
     has_input: bool,
 }
 
-impl Cpu {
-    pub(super) fn new(settings: &SessionBuilder<'_>, clocks: Arc<Clocks>) -> Result<Self> {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cpu").field("threads", &self.num_threads()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(settings: &SessionBuilder<'_>) -> Result<Arc<Self>> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.threads)
             .thread_name(|thread_idx| format!("dctflow-cpu-{thread_idx}"))
@@ -66,37 +83,71 @@ impl Cpu {
             kind: inference.input,
             axes: Mutex::default(),
             decoders: Mutex::default(),
-            clocks,
+            clocks: Clocks::default(),
         };
         let engine = pool.install(|| Engine::new(inference))?;
-        let inputs = vec![Vec::new(); engine.input_shapes().len()];
-        Ok(Self { pool, front, engine, scratch: Scratch::new(), inputs, topk: settings.topk })
+        let scratch = Mutex::new(Scratch::new());
+        let shared = Self { pool, front, engine, scratch, topk: settings.topk };
+        shared.front.clocks.begin(shared.pool_time());
+        Ok(Arc::new(shared))
     }
 
     pub(super) fn num_threads(&self) -> usize {
         self.pool.current_num_threads()
     }
+
+    /// CPU time of all threads so far.
+    fn pool_time(&self) -> Duration {
+        self.pool.broadcast(|_| ThreadTime::now().as_duration()).iter().sum()
+    }
+
+    pub(super) fn stage_times(&self) -> StageTimes {
+        self.front.clocks.read(self.pool_time())
+    }
+
+    /// Runs the network on the first rows of the inputs.
+    fn run_network(&self, inputs: &[&[f32]], num_images: usize) -> Result<Vec<f32>> {
+        let mut logits = vec![0.0; num_images * self.engine.num_classes()];
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch: &mut Scratch = &mut scratch;
+        self.pool.install(|| self.engine.run(inputs, num_images, &mut logits, scratch))?;
+        Ok(logits)
+    }
+}
+
+impl Cpu {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let inputs = vec![Vec::new(); shared.engine.input_shapes().len()];
+        Self { shared, inputs, prepared: Vec::new() }
+    }
+
+    /// Values of one image, by input.
+    fn row_lens(&self) -> Vec<usize> {
+        self.shared.engine.input_shapes().iter().map(|s| s.height * s.width * s.channels).collect()
+    }
 }
 
 impl Backend for Cpu {
-    fn run(&mut self, images: &[Image]) -> Result<Vec<Outcome>> {
-        let Self { pool, front, engine, scratch, inputs, topk } = self;
-        pool.install(|| {
-            let lens: Vec<usize> = engine.input_shapes().iter().map(|s| s.height * s.width * s.channels).collect();
-            let mut prepared = prepare(front, images, inputs, &lens);
-            let num_ready = compact(&prepared, inputs, &lens);
-            if num_ready == 0 {
-                return Ok(prepared.into_iter().map(|image| image.outcome).collect());
-            }
+    fn start(&mut self, images: &[Image]) -> Result<()> {
+        let lens = self.row_lens();
+        let Self { shared, inputs, prepared } = self;
+        *prepared = shared.pool.install(|| prepare(&shared.front, images, inputs, &lens));
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &[Image]) -> Result<Vec<Outcome>> {
+        let lens = self.row_lens();
+        let Self { shared, inputs, prepared } = self;
+        let num_ready = compact(prepared, inputs, &lens);
+        if num_ready > 0 {
             let filled: Vec<&[f32]> = inputs.iter().zip(&lens).map(|(input, len)| &input[..num_ready * len]).collect();
-            let mut logits = vec![0.0; num_ready * engine.num_classes()];
-            front.clocks.network.time_pool(|| engine.run(&filled, num_ready, &mut logits, scratch))?;
+            let logits = shared.run_network(&filled, num_ready)?;
             let ready = prepared.iter_mut().filter(|image| image.has_input);
-            for (image, logits) in ready.zip(logits.chunks_exact(engine.num_classes())) {
-                image.outcome.set_logits(logits, *topk);
+            for (image, logits) in ready.zip(logits.chunks_exact(shared.engine.num_classes())) {
+                image.outcome.set_logits(logits, shared.topk);
             }
-            Ok(prepared.into_iter().map(|image| image.outcome).collect())
-        })
+        }
+        Ok(prepared.drain(..).map(|image| image.outcome).collect())
     }
 }
 

@@ -26,10 +26,11 @@ mod cpu;
 mod decoder;
 mod device;
 mod outcome;
+mod queue;
+mod slots;
 mod stream;
 mod ticket;
 mod times;
-mod worker;
 
 use std::sync::Arc;
 
@@ -38,23 +39,20 @@ pub use builder::SessionBuilder;
 pub use decoder::{BatchDecoder, DecoderStats};
 pub use device::{Device, DeviceChoice, Task};
 pub use outcome::{Outcome, Prediction};
+pub use queue::Busy;
 pub use stream::{Feeder, Outcomes};
 pub use ticket::Ticket;
 pub use times::StageTimes;
-pub use worker::Busy;
 
 use crate::network::Weights;
-use times::Clocks;
-use worker::Worker;
+use slots::Slots;
 
 /// A network on a backend, ready for batches.
 #[derive(Debug)]
 pub struct Session {
-    worker: Worker,
-    clocks: Arc<Clocks>,
-    device: DeviceChoice,
+    slots: Slots,
+    devices: Vec<(DeviceChoice, Arc<cpu::Shared>)>,
     max_batch: usize,
-    num_threads: usize,
 }
 
 impl Session {
@@ -63,18 +61,18 @@ impl Session {
         SessionBuilder::new(weights)
     }
 
-    /// Submits a batch. Waits, if it must, for a place in the queue, never for the batch itself. What makes a whole batch fail is the
+    /// Submits a batch. Waits, if it must, for a free slot, never for the batch itself. What makes a whole batch fail is the
     /// ticket's answer.
     pub fn submit(&self, batch: Batch) -> Ticket {
-        self.worker.submit(batch)
+        self.slots.submit(batch)
     }
 
     /// Submits a batch without ever waiting.
     ///
     /// # Errors
-    /// [`Busy`] gives the batch back when every place in the queue is taken.
+    /// [`Busy`] gives the batch back when every slot is taken.
     pub fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
-        self.worker.try_submit(batch)
+        self.slots.try_submit(batch)
     }
 
     /// The largest number of images that are run at once; larger batches are run in parts.
@@ -82,18 +80,28 @@ impl Session {
         self.max_batch
     }
 
-    /// What it runs on. Never `Auto`.
+    /// The largest number of batches that can be in flight.
+    pub fn num_slots(&self) -> usize {
+        self.slots.num_slots()
+    }
+
+    /// What it runs on; the first, if there are several. Never `Auto`.
     pub fn device(&self) -> DeviceChoice {
-        self.device
+        self.devices[0].0
     }
 
-    /// Threads that work on its batches.
+    /// All that it runs on, in the builder's order. Never `Auto`.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceChoice> {
+        self.devices.iter().map(|(kind, _)| *kind)
+    }
+
+    /// Threads of the CPU that work on its batches.
     pub fn num_threads(&self) -> usize {
-        self.num_threads
+        self.devices.iter().map(|(_, shared)| shared.num_threads()).sum()
     }
 
-    /// Time spent per stage so far. Read it when no batch is on its way.
+    /// Time spent per stage so far, all devices together. Read it when no batch is on its way.
     pub fn stage_times(&self) -> StageTimes {
-        self.clocks.read()
+        self.devices.iter().fold(StageTimes::default(), |sum, (_, shared)| sum.plus(&shared.stage_times()))
     }
 }

@@ -35,7 +35,7 @@ impl Session {
     /// Opens a stream. Feed it in one thread and read it in another: the feeder waits while the outcomes are not read, so that never
     /// more than a few batches are in memory.
     pub fn stream<K>(&self) -> (Feeder<'_, K>, Outcomes<K>) {
-        let (sender, receiver) = sync_channel(1);
+        let (sender, receiver) = sync_channel(self.num_slots());
         let feeder = Feeder { session: self, batch: Batch::new(), entries: Vec::new(), batches: sender };
         (feeder, Outcomes { batches: receiver, ready: VecDeque::new(), has_failed: false })
     }

@@ -30,6 +30,17 @@ impl StageTimes {
         }
     }
 
+    /// The times of two that work side by side.
+    #[must_use]
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            parse: self.parse + other.parse,
+            entropy: self.entropy + other.entropy,
+            resample: self.resample + other.resample,
+            network: self.network + other.network,
+        }
+    }
+
     /// All stages, by name, in the order in which an image meets them.
     pub fn named(&self) -> [(&'static str, Duration); 4] {
         [("parse", self.parse), ("entropy", self.entropy), ("resample", self.resample), ("network", self.network)]
@@ -49,15 +60,6 @@ impl Clock {
         result
     }
 
-    /// Runs `work`, which spreads over all threads of the current pool and has it for itself, and adds the CPU time of them all.
-    pub(super) fn time_pool<R>(&self, work: impl FnOnce() -> R) -> R {
-        let thread_times = || rayon::broadcast(|_| ThreadTime::now().as_duration());
-        let start = thread_times();
-        let result = work();
-        self.add(thread_times().iter().zip(&start).map(|(end, start)| end.saturating_sub(*start)).sum());
-        result
-    }
-
     fn add(&self, time: Duration) {
         self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -67,23 +69,27 @@ impl Clock {
     }
 }
 
-/// One clock per stage.
+/// One clock per stage that single threads work at. The rest of what the threads do is the network.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     pub(super) parse: Clock,
     pub(super) entropy: Clock,
     pub(super) resample: Clock,
-    pub(super) network: Clock,
+    /// CPU time of the threads before the first batch.
+    before: Clock,
 }
 
 impl Clocks {
-    pub(super) fn read(&self) -> StageTimes {
-        StageTimes {
-            parse: self.parse.read(),
-            entropy: self.entropy.read(),
-            resample: self.resample.read(),
-            network: self.network.read(),
-        }
+    /// Batches come from now on; the threads have taken `pool_time` so far.
+    pub(super) fn begin(&self, pool_time: Duration) {
+        self.before.add(pool_time);
+    }
+
+    /// Times so far, of threads that have taken `pool_time` in all.
+    pub(super) fn read(&self, pool_time: Duration) -> StageTimes {
+        let (parse, entropy, resample) = (self.parse.read(), self.entropy.read(), self.resample.read());
+        let network = pool_time.saturating_sub(self.before.read() + parse + entropy + resample);
+        StageTimes { parse, entropy, resample, network }
     }
 }
 
@@ -108,10 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_s_time_is_that_of_all_its_threads() {
-        let clock = Clock::default();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        pool.install(|| clock.time_pool(|| rayon::broadcast(|_| burn(Duration::from_millis(20)))));
-        assert!(clock.read() >= Duration::from_millis(60), "{:?}", clock.read());
+    fn what_the_threads_did_besides_is_the_network() {
+        let clocks = Clocks::default();
+        clocks.begin(Duration::from_secs(5));
+        clocks.entropy.add(Duration::from_secs(2));
+        let times = clocks.read(Duration::from_secs(10));
+        assert_eq!((times.entropy, times.network), (Duration::from_secs(2), Duration::from_secs(3)));
     }
 }

@@ -1,0 +1,172 @@
+//! Submitted batches on their way to the slots that run them. All slots, of all devices, take from one queue, so that work goes to
+//! whoever is free.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::Batch;
+use super::ticket::{Promise, Ticket, promise};
+use crate::error::{Error, ErrorKind};
+
+/// The session cannot take a batch now; here it is again.
+#[derive(Debug)]
+pub struct Busy(pub Batch);
+
+/// A submitted batch, and the promise to whoever waits for it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) batch: Batch,
+    pub(super) promise: Promise,
+    /// A device was lost while it ran. Since it may be the cause, it moves to another device once and not again.
+    pub(super) has_moved: bool,
+}
+
+/// Whether a device still works. Shared by its slots.
+#[derive(Debug, Default)]
+pub(super) struct Health(OnceLock<String>);
+
+impl Health {
+    /// What went wrong, if anything did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// The first failure is the cause of all later ones.
+    pub(super) fn fail(&self, error: &Error) {
+        self.0.get_or_init(|| error.to_string());
+    }
+}
+
+/// Batches in flight: those that wait for a slot and those that run.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Something that slots wait for: a batch, the end, the loss of a device.
+    changed: Condvar,
+    place_freed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    jobs: VecDeque<Job>,
+    num_in_flight: usize,
+    num_slots: usize,
+    is_closed: bool,
+    failure: String,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.num_slots > 0 && self.num_in_flight >= self.num_slots
+    }
+}
+
+impl Queue {
+    /// As many batches may be in flight as there are slots.
+    pub(super) fn new(num_slots: usize) -> Self {
+        let state =
+            State { jobs: VecDeque::new(), num_in_flight: 0, num_slots, is_closed: false, failure: String::new() };
+        Self { state: Mutex::new(state), changed: Condvar::new(), place_freed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a free place, not for the batch.
+    pub(super) fn submit(&self, batch: Batch) -> Ticket {
+        let mut state = self.lock();
+        while state.is_full() {
+            state = self.place_freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.push(state, batch)
+    }
+
+    /// Never waits.
+    pub(super) fn try_submit(&self, batch: Batch) -> Result<Ticket, Busy> {
+        let state = self.lock();
+        if state.is_full() { Err(Busy(batch)) } else { Ok(self.push(state, batch)) }
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, batch: Batch) -> Ticket {
+        let (promise, ticket) = promise();
+        if state.num_slots == 0 {
+            let error = all_lost(&state.failure);
+            drop(state);
+            promise.answer(Err(error));
+            return ticket;
+        }
+        state.num_in_flight += 1;
+        state.jobs.push_back(Job { batch, promise, has_moved: false });
+        drop(state);
+        self.changed.notify_one();
+        ticket
+    }
+
+    /// The next batch for a slot of a device; waits for one. `None` when there will be none.
+    pub(super) fn take(&self, health: &Health) -> Option<Job> {
+        let mut state = self.lock();
+        while health.failure().is_none() {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            // What is still in flight may come back from a device that is lost.
+            if state.is_closed && state.num_in_flight == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+
+    /// A batch that was taken is done: its place is free.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.num_in_flight -= 1;
+        let is_over = state.is_closed && state.num_in_flight == 0;
+        drop(state);
+        self.place_freed.notify_one();
+        if is_over {
+            self.changed.notify_all();
+        }
+    }
+
+    /// A batch that was taken is for another slot. Wakes all slots, so that those of a lost device end.
+    pub(super) fn put_back(&self, job: Job) {
+        self.lock().jobs.push_front(job);
+        self.changed.notify_all();
+    }
+
+    /// A slot ends. The last one to go answers all that is left.
+    pub(super) fn retire(&self, failure: Option<&str>) {
+        let mut state = self.lock();
+        state.num_slots -= 1;
+        if let Some(failure) = failure {
+            state.failure = failure.to_owned();
+        }
+        let mut left = VecDeque::new();
+        if state.num_slots == 0 {
+            left = std::mem::take(&mut state.jobs);
+            state.num_in_flight -= left.len();
+        }
+        let error = || all_lost(&state.failure);
+        let errors: Vec<Error> = left.iter().map(|_| error()).collect();
+        drop(state);
+        self.changed.notify_all();
+        self.place_freed.notify_all();
+        for (job, error) in left.into_iter().zip(errors) {
+            job.promise.answer(Err(error));
+        }
+    }
+
+    /// No more batches come. What is in flight is finished.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+}
+
+fn all_lost(failure: &str) -> Error {
+    let message = format!("no device of this session works any more, start a new one; the last to fail: {failure}");
+    Error::new(ErrorKind::Device, message)
+}
