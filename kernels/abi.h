@@ -341,4 +341,89 @@ typedef struct ReportOutcomesParams {
     DecodeBatch batch; /**< Reads segment_results and scan_states; writes untrusted and outcomes. */
 } ReportOutcomesParams;
 
+/* ---- The network: activations f16, NHWC; sums f32 (kernels/nn) ---- */
+
+/** Values that one step of a convolution's depth takes: rows of weights are padded with zeros to a multiple of it. */
+#define CONVOLVE_DEPTH 32
+/** Where a convolution can send its columns: two values, so that two convolutions of one input can be one product. */
+#define CONVOLVE_OUTPUTS 2
+
+/** Some columns of a convolution's product, as channels of a value. */
+typedef struct ConvolveOutput {
+    void *values;         /**< f16 (float where `is_float`), [num_images][height][width][pitch]: at the first channel that is written. */
+    uint32_t pitch;       /**< Values from one pixel to the next. */
+    uint32_t columns_end; /**< One past the last column that goes here, a multiple of 8; the next output takes the rest. */
+    uint32_t has_relu;    /**< 1: max(0, x) after the sum. */
+    uint32_t reserved;    /**< Zero. */
+} ConvolveOutput;
+
+/** Parameters of the `convolve` kernels: out = relu(conv(input) + bias + residual). One CTA a tile of the product (x; tiles of one row of
+ * tiles follow each other) and a phase (z). A row of the product is a window, a column an output channel. */
+typedef struct ConvolveParams {
+    const uint16_t *input;                    /**< f16 [num_images][input_height][input_width][input_pitch]: at the first channel read. */
+    const uint16_t *weights;                  /**< f16 [phases][num_columns][depth]: (ky, kx, channel), then zeros up to `depth`. */
+    const float *bias;                        /**< [num_columns], padded to a multiple of 8. */
+    const uint16_t *residual;                 /**< f16, the output's pixels, [residual_pitch] each; null for none. For output 0. */
+    ConvolveOutput outputs[CONVOLVE_OUTPUTS]; /**< The second is used if the first ends before `num_columns`. */
+    uint32_t num_rows;                        /**< num_images * windows_high * windows_wide, below 2^31. */
+    uint32_t num_columns;                     /**< Output channels, both outputs together. */
+    uint32_t depth;                           /**< A multiple of CONVOLVE_DEPTH. */
+    uint32_t channels;                        /**< Channels read of each pixel, a multiple of 8. */
+    uint32_t input_height;                    /**< Pixels. */
+    uint32_t input_width;                     /**< Pixels. */
+    uint32_t input_pitch;                     /**< Values from one pixel to the next, a multiple of 8. */
+    uint32_t kernel_height;                   /**< Taps. */
+    uint32_t kernel_width;                    /**< Taps. */
+    uint32_t stride_y;                        /**< Pixels from one window to the next. */
+    uint32_t stride_x;                        /**< Pixels from one window to the next. */
+    uint32_t pad_top;                         /**< Rows of zeros above the input. */
+    uint32_t pad_left;                        /**< Columns of zeros left of the input. */
+    uint32_t windows_high;                    /**< Rows of windows. */
+    uint32_t windows_wide;                    /**< Columns of windows. */
+    uint32_t residual_pitch;                  /**< Values from one pixel to the next, a multiple of 8. */
+    uint32_t upsampling;                      /**< 1; or 2: phase 2 dy + dx writes the pixels (2 y + dy, 2 x + dx), as a deconvolution does. */
+    uint32_t is_float;                        /**< 1: outputs are float. */
+} ConvolveParams;
+
+/** Parameters of `place_channels`: a value's channels into a slice of another, perhaps scaled, perhaps upsampled by nearest neighbour. */
+typedef struct PlaceChannelsParams {
+    const uint16_t *input; /**< f16 [num_images][height / factor][width / factor][channels]. */
+    uint16_t *output;      /**< f16 [num_images][height][width][output_pitch]: at the first channel written. */
+    const float *scale;    /**< [channels]: out = in * scale + shift; null for a copy. */
+    const float *shift;    /**< [channels]. */
+    uint32_t num_pixels;   /**< num_images * height * width, of the output. */
+    uint32_t height;       /**< Of the output. */
+    uint32_t width;        /**< Of the output. */
+    uint32_t channels;     /**< A multiple of 8. */
+    uint32_t output_pitch; /**< Values from one pixel to the next, a multiple of 8. */
+    uint32_t factor;       /**< 1; or 2: every pixel becomes 2 x 2. */
+} PlaceChannelsParams;
+
+/** Parameters of `pool_maximum`: the greatest value of each window; padding counts for nothing. */
+typedef struct PoolMaximumParams {
+    const uint16_t *input;  /**< f16 [num_images][input_height][input_width][channels]. */
+    uint16_t *output;       /**< f16 [num_images][height][width][channels]. */
+    uint32_t num_pixels;    /**< num_images * height * width, of the output. */
+    uint32_t height;        /**< Of the output. */
+    uint32_t width;         /**< Of the output. */
+    uint32_t channels;      /**< A multiple of 8. */
+    uint32_t input_height;  /**< Pixels. */
+    uint32_t input_width;   /**< Pixels. */
+    uint32_t kernel;        /**< Side of the window. */
+    uint32_t stride;        /**< Pixels from one window to the next. */
+    uint32_t pad_top;       /**< Rows above the input. */
+    uint32_t pad_left;      /**< Columns left of the input. */
+} PoolMaximumParams;
+
+/** Channels that one CTA of `average_pixels` takes. */
+#define AVERAGE_CHANNELS 64
+
+/** Parameters of `average_pixels`: the mean of every channel. One CTA an image (y) and AVERAGE_CHANNELS channels (x). */
+typedef struct AveragePixelsParams {
+    const uint16_t *input; /**< f16 [num_images][num_pixels][channels]. */
+    uint16_t *output;      /**< f16 [num_images][channels]. */
+    uint32_t num_pixels;   /**< Of one image. */
+    uint32_t channels;     /**< A multiple of 8. */
+} AveragePixelsParams;
+
 #endif

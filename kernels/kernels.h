@@ -23,4 +23,9 @@
 #include "decode/write_segments.cuh"
 #include "decode/write_subsequences.cuh"
 
+#include "nn/average_pixels.cuh"
+#include "nn/convolve.cuh"
+#include "nn/place_channels.cuh"
+#include "nn/pool_maximum.cuh"
+
 #endif

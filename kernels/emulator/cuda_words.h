@@ -320,6 +320,10 @@ inline __half2 __floats2half2_rn(float x, float y) { return {__float2half_rn(x),
 inline float2 __half22float2(__half2 x) { return {__half2float(x.x), __half2float(x.y)}; }
 inline unsigned short __half_as_ushort(__half x) { return emulator::from_bits<unsigned short>(emulator::to_bits(x)); }
 
+/* ---- tensor cores (common/tensor_core.cuh) ---- */
+
+#include "tensor_core.h"
+
 /* ---- counting ---- */
 
 namespace emulator {

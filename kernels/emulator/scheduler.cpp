@@ -428,11 +428,23 @@ unsigned ballot(const Warp &warp, unsigned mask) {
     return votes;
 }
 
+void run_for_all_lanes(Warp &warp) {
+    LaneWork *lanes[WARP];
+    for (unsigned lane = 0; lane < WARP; ++lane) {
+        lanes[lane] = reinterpret_cast<LaneWork *>(warp.value[lane]);
+        if (lanes[lane]->run != lanes[0]->run) {
+            fail({}, "lane %u calls another operation of the whole warp than lane 0", lane);
+        }
+    }
+    lanes[0]->run(lanes);
+}
+
 /* All lanes have come: the last one works out everybody's result, so that none is overwritten before it is read. */
 void finish_meeting(Warp &warp, WarpOp op, unsigned mask) {
     uint64_t common = 0;
     switch (op) {
         case WarpOp::sync: return;
+        case WarpOp::whole_warp: return run_for_all_lanes(warp);
         case WarpOp::shfl:
         case WarpOp::shfl_up:
         case WarpOp::shfl_down:
@@ -644,6 +656,20 @@ uint64_t warp_operation(WarpOp op, unsigned mask, uint64_t value, unsigned argum
         wait_until_ready(r);
     }
     return warp.result[lane];
+}
+
+void run_whole_warp(LaneWork &work, Site site) {
+    warp_operation(WarpOp::whole_warp, ~0u, reinterpret_cast<uint64_t>(&work), 0, site);
+}
+
+void check_shared_row(const void *row, Site site) {
+    const Runner &r = runner();
+    const auto address = reinterpret_cast<uintptr_t>(row);
+    const auto start = reinterpret_cast<uintptr_t>(r.smem);
+    const uintptr_t end = start + r.kernel->smem_bytes + r.launch->smem_tail_bytes;
+    if (address % 16 != 0 || address < start || address + 16 > end) {
+        fail(site, "reads a row at %p, which is not 16 aligned bytes of shared memory", row);
+    }
 }
 
 void yield_thread(Site site) {

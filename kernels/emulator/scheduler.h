@@ -49,6 +49,12 @@ enum class WarpOp : uint8_t {
     reduce_and,
     reduce_or,
     reduce_xor,
+    whole_warp,
+};
+
+/* What a lane brings to an operation that the last lane to come carries out for all 32: a matrix product, say. Lives on the lane's stack. */
+struct LaneWork {
+    void (*run)(LaneWork *const *lanes); /* [WARP] */
 };
 
 /* The calling CUDA thread waits until `num_threads` have reached barrier `barrier_idx` (0: all of the CTA). Returns how many of
@@ -57,6 +63,12 @@ int wait_at_barrier(unsigned barrier_idx, unsigned num_threads, BarrierKind kind
 
 /* The calling CUDA thread takes part in a warp operation of the lanes in `mask`. `argument` is the source lane of shuffles. */
 uint64_t warp_operation(WarpOp op, unsigned mask, uint64_t value, unsigned argument, Site site);
+
+/* The calling CUDA thread takes part in an operation of its whole warp. */
+void run_whole_warp(LaneWork &work, Site site);
+
+/* Fails unless `row` is 16 bytes of the CTA's shared memory, aligned to 16 bytes. */
+void check_shared_row(const void *row, Site site);
 
 /* Lets other threads run, as __nanosleep does. */
 void yield_thread(Site site);

@@ -5,6 +5,7 @@
 
 #include "selftest/abi.h"
 #include "common/cta.cuh"
+#include "common/tensor_core.cuh"
 
 /* A frame that a thread's stack cannot hold. */
 __device__ __attribute__((noinline)) uint32_t overflow_stack(uint32_t depth) {
@@ -119,6 +120,11 @@ __device__ uint32_t break_memory_rule(uint32_t mistake, uint32_t t, const Selfte
                 return 1;
             }
             return 0;
+        }
+        case MISTAKE_MATRIX_OUTSIDE_SMEM: {
+            uint32_t fragment[4];
+            load_matrices(fragment, t == 7 ? static_cast<const void *>(&p.scratch[4]) : &smem.words[4 * (t % 16)]);
+            return fragment[0];
         }
         default:
             if (t == 7) {

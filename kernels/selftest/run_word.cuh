@@ -5,6 +5,8 @@
 
 #include "selftest/abi.h"
 #include "common/cta.cuh"
+#include "common/half.cuh"
+#include "common/tensor_core.cuh"
 
 __device__ uint32_t run_barrier(uint32_t word, uint32_t t, SelftestSmem &smem) {
     switch (word) {
@@ -266,6 +268,45 @@ __device__ uint32_t run_memory(uint32_t word, uint32_t t, const SelftestParams &
     }
 }
 
+__device__ uint32_t run_tensor_core(uint32_t word, uint32_t t, SelftestSmem &smem) {
+    const uint32_t lane = lane_idx();
+    const uint32_t row = lane / 4;
+    const uint32_t column = lane % 4 * 2;
+    if (word == WORD_LOAD_MATRICES) {
+        /* Each warp has four matrices of its own, whose elements count up. */
+        auto *elements = &smem_tail<uint16_t>(smem)[256 * warp_idx()];
+        for (uint32_t i = 0; i < 8; ++i) {
+            elements[8 * lane + i] = static_cast<uint16_t>(256 * warp_idx() + 8 * lane + i);
+        }
+        __syncwarp();
+        uint32_t fragment[4];
+        load_matrices(fragment, &elements[8 * lane]);
+        return fragment[0] + 3 * fragment[1] + 5 * fragment[2] + 7 * fragment[3];
+    }
+    /* Small whole numbers, so that every order of summation gives the same: A[i][k] = (3 i + 5 k) % 7 - 3, B[k][j] = (2 k + 7 j) % 5 - 2,
+     * sums that begin as the thread's number; two fragments each way. */
+    uint32_t a[2][4];
+    uint32_t b[2][2];
+    float sums[2][2][4];
+    for (uint32_t n = 0; n < 2; ++n) {
+        for (uint32_t i = 0; i < 4; ++i) {
+            const uint32_t along_a = 3 * (16 * n + row + i % 2 * 8) + 5 * (column + i / 2 * 8);
+            a[n][i] = pack_halves(static_cast<float>(along_a % 7) - 3, static_cast<float>((along_a + 5) % 7) - 3);
+            sums[0][n][i] = sums[1][n][i] = static_cast<float>(t);
+        }
+        for (uint32_t i = 0; i < 2; ++i) {
+            const uint32_t along_b = 2 * (column + i * 8) + 7 * (8 * n + row);
+            b[n][i] = pack_halves(static_cast<float>(along_b % 5) - 2, static_cast<float>((along_b + 2) % 5) - 2);
+        }
+    }
+    multiply_tiles(sums, a, b);
+    float found = 0;
+    for (uint32_t i = 0; i < 16; ++i) {
+        found += static_cast<float>(i + 1) * sums[i / 8][i / 4 % 2][i % 4];
+    }
+    return static_cast<uint32_t>(static_cast<int>(found));
+}
+
 __device__ void run_word(const SelftestParams &p, SelftestSmem &smem) {
     const uint32_t t = threadIdx.x;
     const uint32_t word = p.which;
@@ -280,6 +321,8 @@ __device__ void run_word(const SelftestParams &p, SelftestSmem &smem) {
         found = run_atomic(word, t, p, smem);
     } else if (word <= WORD_MIN_MAX || word == WORD_HALF) {
         found = run_arithmetic(word, t);
+    } else if (word >= WORD_LOAD_MATRICES) {
+        found = run_tensor_core(word, t, smem);
     } else {
         found = run_memory(word, t, p, smem);
     }

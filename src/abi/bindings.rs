@@ -14,6 +14,9 @@ pub const MAX_RECORDS: u32 = 8;
 pub const MAX_SERIAL_SUBSEQUENCES: u32 = 128;
 pub const RECORD_BAD_CODE: u32 = 2147483648;
 pub const SUBSEQUENCE_BAD_BEFORE: u32 = 65536;
+pub const CONVOLVE_DEPTH: u32 = 32;
+pub const CONVOLVE_OUTPUTS: u32 = 2;
+pub const AVERAGE_CHANNELS: u32 = 64;
 #[doc = " Parameters of `checksum_words`: a digest of device memory, independent of the order in which it is read."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -926,6 +929,273 @@ impl Default for ReportOutcomesParams {
         }
     }
 }
+#[doc = " Some columns of a convolution's product, as channels of a value."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ConvolveOutput {
+    #[doc = " f16 (float where `is_float`), [num_images][height][width][pitch]: at the first channel that is written."]
+    pub values: *mut ::core::ffi::c_void,
+    #[doc = " Values from one pixel to the next."]
+    pub pitch: u32,
+    #[doc = " One past the last column that goes here, a multiple of 8; the next output takes the rest."]
+    pub columns_end: u32,
+    #[doc = " 1: max(0, x) after the sum."]
+    pub has_relu: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ConvolveOutput"][::core::mem::size_of::<ConvolveOutput>() - 24usize];
+    ["Alignment of ConvolveOutput"][::core::mem::align_of::<ConvolveOutput>() - 8usize];
+    ["Offset of field: ConvolveOutput::values"][::core::mem::offset_of!(ConvolveOutput, values) - 0usize];
+    ["Offset of field: ConvolveOutput::pitch"][::core::mem::offset_of!(ConvolveOutput, pitch) - 8usize];
+    ["Offset of field: ConvolveOutput::columns_end"][::core::mem::offset_of!(ConvolveOutput, columns_end) - 12usize];
+    ["Offset of field: ConvolveOutput::has_relu"][::core::mem::offset_of!(ConvolveOutput, has_relu) - 16usize];
+    ["Offset of field: ConvolveOutput::reserved"][::core::mem::offset_of!(ConvolveOutput, reserved) - 20usize];
+};
+impl Default for ConvolveOutput {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of the `convolve` kernels: out = relu(conv(input) + bias + residual). One CTA a tile of the product (x; tiles of one row of\n tiles follow each other) and a phase (z). A row of the product is a window, a column an output channel."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ConvolveParams {
+    #[doc = " f16 [num_images][input_height][input_width][input_pitch]: at the first channel read."]
+    pub input: *const u16,
+    #[doc = " f16 [phases][num_columns][depth]: (ky, kx, channel), then zeros up to `depth`."]
+    pub weights: *const u16,
+    #[doc = " [num_columns], padded to a multiple of 8."]
+    pub bias: *const f32,
+    #[doc = " f16, the output's pixels, [residual_pitch] each; null for none. For output 0."]
+    pub residual: *const u16,
+    #[doc = " The second is used if the first ends before `num_columns`."]
+    pub outputs: [ConvolveOutput; 2usize],
+    #[doc = " num_images * windows_high * windows_wide, below 2^31."]
+    pub num_rows: u32,
+    #[doc = " Output channels, both outputs together."]
+    pub num_columns: u32,
+    #[doc = " A multiple of CONVOLVE_DEPTH."]
+    pub depth: u32,
+    #[doc = " Channels read of each pixel, a multiple of 8."]
+    pub channels: u32,
+    #[doc = " Pixels."]
+    pub input_height: u32,
+    #[doc = " Pixels."]
+    pub input_width: u32,
+    #[doc = " Values from one pixel to the next, a multiple of 8."]
+    pub input_pitch: u32,
+    #[doc = " Taps."]
+    pub kernel_height: u32,
+    #[doc = " Taps."]
+    pub kernel_width: u32,
+    #[doc = " Pixels from one window to the next."]
+    pub stride_y: u32,
+    #[doc = " Pixels from one window to the next."]
+    pub stride_x: u32,
+    #[doc = " Rows of zeros above the input."]
+    pub pad_top: u32,
+    #[doc = " Columns of zeros left of the input."]
+    pub pad_left: u32,
+    #[doc = " Rows of windows."]
+    pub windows_high: u32,
+    #[doc = " Columns of windows."]
+    pub windows_wide: u32,
+    #[doc = " Values from one pixel to the next, a multiple of 8."]
+    pub residual_pitch: u32,
+    #[doc = " 1; or 2: phase 2 dy + dx writes the pixels (2 y + dy, 2 x + dx), as a deconvolution does."]
+    pub upsampling: u32,
+    #[doc = " 1: outputs are float."]
+    pub is_float: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ConvolveParams"][::core::mem::size_of::<ConvolveParams>() - 152usize];
+    ["Alignment of ConvolveParams"][::core::mem::align_of::<ConvolveParams>() - 8usize];
+    ["Offset of field: ConvolveParams::input"][::core::mem::offset_of!(ConvolveParams, input) - 0usize];
+    ["Offset of field: ConvolveParams::weights"][::core::mem::offset_of!(ConvolveParams, weights) - 8usize];
+    ["Offset of field: ConvolveParams::bias"][::core::mem::offset_of!(ConvolveParams, bias) - 16usize];
+    ["Offset of field: ConvolveParams::residual"][::core::mem::offset_of!(ConvolveParams, residual) - 24usize];
+    ["Offset of field: ConvolveParams::outputs"][::core::mem::offset_of!(ConvolveParams, outputs) - 32usize];
+    ["Offset of field: ConvolveParams::num_rows"][::core::mem::offset_of!(ConvolveParams, num_rows) - 80usize];
+    ["Offset of field: ConvolveParams::num_columns"][::core::mem::offset_of!(ConvolveParams, num_columns) - 84usize];
+    ["Offset of field: ConvolveParams::depth"][::core::mem::offset_of!(ConvolveParams, depth) - 88usize];
+    ["Offset of field: ConvolveParams::channels"][::core::mem::offset_of!(ConvolveParams, channels) - 92usize];
+    ["Offset of field: ConvolveParams::input_height"][::core::mem::offset_of!(ConvolveParams, input_height) - 96usize];
+    ["Offset of field: ConvolveParams::input_width"][::core::mem::offset_of!(ConvolveParams, input_width) - 100usize];
+    ["Offset of field: ConvolveParams::input_pitch"][::core::mem::offset_of!(ConvolveParams, input_pitch) - 104usize];
+    ["Offset of field: ConvolveParams::kernel_height"]
+        [::core::mem::offset_of!(ConvolveParams, kernel_height) - 108usize];
+    ["Offset of field: ConvolveParams::kernel_width"][::core::mem::offset_of!(ConvolveParams, kernel_width) - 112usize];
+    ["Offset of field: ConvolveParams::stride_y"][::core::mem::offset_of!(ConvolveParams, stride_y) - 116usize];
+    ["Offset of field: ConvolveParams::stride_x"][::core::mem::offset_of!(ConvolveParams, stride_x) - 120usize];
+    ["Offset of field: ConvolveParams::pad_top"][::core::mem::offset_of!(ConvolveParams, pad_top) - 124usize];
+    ["Offset of field: ConvolveParams::pad_left"][::core::mem::offset_of!(ConvolveParams, pad_left) - 128usize];
+    ["Offset of field: ConvolveParams::windows_high"][::core::mem::offset_of!(ConvolveParams, windows_high) - 132usize];
+    ["Offset of field: ConvolveParams::windows_wide"][::core::mem::offset_of!(ConvolveParams, windows_wide) - 136usize];
+    ["Offset of field: ConvolveParams::residual_pitch"]
+        [::core::mem::offset_of!(ConvolveParams, residual_pitch) - 140usize];
+    ["Offset of field: ConvolveParams::upsampling"][::core::mem::offset_of!(ConvolveParams, upsampling) - 144usize];
+    ["Offset of field: ConvolveParams::is_float"][::core::mem::offset_of!(ConvolveParams, is_float) - 148usize];
+};
+impl Default for ConvolveParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `place_channels`: a value's channels into a slice of another, perhaps scaled, perhaps upsampled by nearest neighbour."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct PlaceChannelsParams {
+    #[doc = " f16 [num_images][height / factor][width / factor][channels]."]
+    pub input: *const u16,
+    #[doc = " f16 [num_images][height][width][output_pitch]: at the first channel written."]
+    pub output: *mut u16,
+    #[doc = " [channels]: out = in * scale + shift; null for a copy."]
+    pub scale: *const f32,
+    #[doc = " [channels]."]
+    pub shift: *const f32,
+    #[doc = " num_images * height * width, of the output."]
+    pub num_pixels: u32,
+    #[doc = " Of the output."]
+    pub height: u32,
+    #[doc = " Of the output."]
+    pub width: u32,
+    #[doc = " A multiple of 8."]
+    pub channels: u32,
+    #[doc = " Values from one pixel to the next, a multiple of 8."]
+    pub output_pitch: u32,
+    #[doc = " 1; or 2: every pixel becomes 2 x 2."]
+    pub factor: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PlaceChannelsParams"][::core::mem::size_of::<PlaceChannelsParams>() - 56usize];
+    ["Alignment of PlaceChannelsParams"][::core::mem::align_of::<PlaceChannelsParams>() - 8usize];
+    ["Offset of field: PlaceChannelsParams::input"][::core::mem::offset_of!(PlaceChannelsParams, input) - 0usize];
+    ["Offset of field: PlaceChannelsParams::output"][::core::mem::offset_of!(PlaceChannelsParams, output) - 8usize];
+    ["Offset of field: PlaceChannelsParams::scale"][::core::mem::offset_of!(PlaceChannelsParams, scale) - 16usize];
+    ["Offset of field: PlaceChannelsParams::shift"][::core::mem::offset_of!(PlaceChannelsParams, shift) - 24usize];
+    ["Offset of field: PlaceChannelsParams::num_pixels"]
+        [::core::mem::offset_of!(PlaceChannelsParams, num_pixels) - 32usize];
+    ["Offset of field: PlaceChannelsParams::height"][::core::mem::offset_of!(PlaceChannelsParams, height) - 36usize];
+    ["Offset of field: PlaceChannelsParams::width"][::core::mem::offset_of!(PlaceChannelsParams, width) - 40usize];
+    ["Offset of field: PlaceChannelsParams::channels"]
+        [::core::mem::offset_of!(PlaceChannelsParams, channels) - 44usize];
+    ["Offset of field: PlaceChannelsParams::output_pitch"]
+        [::core::mem::offset_of!(PlaceChannelsParams, output_pitch) - 48usize];
+    ["Offset of field: PlaceChannelsParams::factor"][::core::mem::offset_of!(PlaceChannelsParams, factor) - 52usize];
+};
+impl Default for PlaceChannelsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `pool_maximum`: the greatest value of each window; padding counts for nothing."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct PoolMaximumParams {
+    #[doc = " f16 [num_images][input_height][input_width][channels]."]
+    pub input: *const u16,
+    #[doc = " f16 [num_images][height][width][channels]."]
+    pub output: *mut u16,
+    #[doc = " num_images * height * width, of the output."]
+    pub num_pixels: u32,
+    #[doc = " Of the output."]
+    pub height: u32,
+    #[doc = " Of the output."]
+    pub width: u32,
+    #[doc = " A multiple of 8."]
+    pub channels: u32,
+    #[doc = " Pixels."]
+    pub input_height: u32,
+    #[doc = " Pixels."]
+    pub input_width: u32,
+    #[doc = " Side of the window."]
+    pub kernel: u32,
+    #[doc = " Pixels from one window to the next."]
+    pub stride: u32,
+    #[doc = " Rows above the input."]
+    pub pad_top: u32,
+    #[doc = " Columns left of the input."]
+    pub pad_left: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PoolMaximumParams"][::core::mem::size_of::<PoolMaximumParams>() - 56usize];
+    ["Alignment of PoolMaximumParams"][::core::mem::align_of::<PoolMaximumParams>() - 8usize];
+    ["Offset of field: PoolMaximumParams::input"][::core::mem::offset_of!(PoolMaximumParams, input) - 0usize];
+    ["Offset of field: PoolMaximumParams::output"][::core::mem::offset_of!(PoolMaximumParams, output) - 8usize];
+    ["Offset of field: PoolMaximumParams::num_pixels"]
+        [::core::mem::offset_of!(PoolMaximumParams, num_pixels) - 16usize];
+    ["Offset of field: PoolMaximumParams::height"][::core::mem::offset_of!(PoolMaximumParams, height) - 20usize];
+    ["Offset of field: PoolMaximumParams::width"][::core::mem::offset_of!(PoolMaximumParams, width) - 24usize];
+    ["Offset of field: PoolMaximumParams::channels"][::core::mem::offset_of!(PoolMaximumParams, channels) - 28usize];
+    ["Offset of field: PoolMaximumParams::input_height"]
+        [::core::mem::offset_of!(PoolMaximumParams, input_height) - 32usize];
+    ["Offset of field: PoolMaximumParams::input_width"]
+        [::core::mem::offset_of!(PoolMaximumParams, input_width) - 36usize];
+    ["Offset of field: PoolMaximumParams::kernel"][::core::mem::offset_of!(PoolMaximumParams, kernel) - 40usize];
+    ["Offset of field: PoolMaximumParams::stride"][::core::mem::offset_of!(PoolMaximumParams, stride) - 44usize];
+    ["Offset of field: PoolMaximumParams::pad_top"][::core::mem::offset_of!(PoolMaximumParams, pad_top) - 48usize];
+    ["Offset of field: PoolMaximumParams::pad_left"][::core::mem::offset_of!(PoolMaximumParams, pad_left) - 52usize];
+};
+impl Default for PoolMaximumParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `average_pixels`: the mean of every channel. One CTA an image (y) and AVERAGE_CHANNELS channels (x)."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct AveragePixelsParams {
+    #[doc = " f16 [num_images][num_pixels][channels]."]
+    pub input: *const u16,
+    #[doc = " f16 [num_images][channels]."]
+    pub output: *mut u16,
+    #[doc = " Of one image."]
+    pub num_pixels: u32,
+    #[doc = " A multiple of 8."]
+    pub channels: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AveragePixelsParams"][::core::mem::size_of::<AveragePixelsParams>() - 24usize];
+    ["Alignment of AveragePixelsParams"][::core::mem::align_of::<AveragePixelsParams>() - 8usize];
+    ["Offset of field: AveragePixelsParams::input"][::core::mem::offset_of!(AveragePixelsParams, input) - 0usize];
+    ["Offset of field: AveragePixelsParams::output"][::core::mem::offset_of!(AveragePixelsParams, output) - 8usize];
+    ["Offset of field: AveragePixelsParams::num_pixels"]
+        [::core::mem::offset_of!(AveragePixelsParams, num_pixels) - 16usize];
+    ["Offset of field: AveragePixelsParams::channels"]
+        [::core::mem::offset_of!(AveragePixelsParams, channels) - 20usize];
+};
+impl Default for AveragePixelsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 pub const WORD_SYNCTHREADS: SelftestWord = 0;
 pub const WORD_SYNCTHREADS_COUNT: SelftestWord = 1;
 pub const WORD_SYNCTHREADS_AND: SelftestWord = 2;
@@ -967,7 +1237,9 @@ pub const WORD_SMEM_TAIL: SelftestWord = 37;
 pub const WORD_INDICES: SelftestWord = 38;
 pub const WORD_COUNT: SelftestWord = 39;
 pub const WORD_NANOSLEEP: SelftestWord = 40;
-pub const NUM_WORDS: SelftestWord = 41;
+pub const WORD_LOAD_MATRICES: SelftestWord = 41;
+pub const WORD_MULTIPLY_TILES: SelftestWord = 42;
+pub const NUM_WORDS: SelftestWord = 43;
 #[doc = " One word of CUDA (or a family of words) whose meaning `run_word` shows."]
 pub type SelftestWord = ::core::ffi::c_uint;
 pub const MISTAKE_MISSING_BARRIER: SelftestMistake = 0;
@@ -995,7 +1267,8 @@ pub const MISTAKE_ASYNC_COPY_NEVER_AWAITED: SelftestMistake = 21;
 pub const MISTAKE_SPIN_FOR_EVER: SelftestMistake = 22;
 pub const MISTAKE_CHECK_THEN_ACT: SelftestMistake = 23;
 pub const MISTAKE_TRAP: SelftestMistake = 24;
-pub const NUM_MISTAKES: SelftestMistake = 25;
+pub const MISTAKE_MATRIX_OUTSIDE_SMEM: SelftestMistake = 25;
+pub const NUM_MISTAKES: SelftestMistake = 26;
 #[doc = " A mistake that `break_rule` makes on purpose."]
 pub type SelftestMistake = ::core::ffi::c_uint;
 #[doc = " Parameters of both kernels."]

@@ -160,3 +160,11 @@ fn looking_before_acting_shows_in_random_schedules() {
 fn a_kernel_that_gives_up() {
     expect_message(MISTAKE_TRAP, &["thread 7: gives up, __trap at break_rule.cuh:"]);
 }
+
+#[test]
+fn a_matrix_outside_shared_memory() {
+    expect_message(
+        MISTAKE_MATRIX_OUTSIDE_SMEM,
+        &["thread 7: reads a row at", "not 16 aligned bytes of shared memory, load_matrices at break_rule.cuh:"],
+    );
+}

@@ -68,6 +68,8 @@ fn expected(word: SelftestWord, t: u32) -> u32 {
         WORD_INDICES => 1_111_000,
         WORD_COUNT => 0,
         WORD_NANOSLEEP => 1,
+        WORD_LOAD_MATRICES => loaded_matrices(warp, lane),
+        WORD_MULTIPLY_TILES => multiplied_tiles(t),
         _ => panic!("a word without a test: {word}"),
     }
 }
@@ -108,6 +110,31 @@ fn funnel_left(low: u32, high: u32, shift_bits: u32) -> u32 {
 
 fn funnel_right(low: u32, high: u32, shift_bits: u32) -> u32 {
     ((u64::from(high) << 32 | u64::from(low)) >> shift_bits) as u32
+}
+
+/// Of four 8 x 8 matrices whose elements count up from 256 times the warp: two elements of each, next to each other.
+fn loaded_matrices(warp: u32, lane: u32) -> u32 {
+    let pair = |matrix: u32| {
+        let element = 256 * warp + 64 * matrix + lane / 4 * 8 + lane % 4 * 2;
+        element | (element + 1) << 16
+    };
+    [1, 3, 5, 7]
+        .into_iter()
+        .zip(0..)
+        .fold(0, |sum, (factor, matrix)| sum.wrapping_add(pair(matrix).wrapping_mul(factor)))
+}
+
+/// A 32 x 16 matrix times a 16 x 16 matrix, plus `t`: the sixteen elements of a thread, weighted 1 to 16.
+fn multiplied_tiles(t: u32) -> u32 {
+    let (row, column) = (t % 32 / 4, t % 4 * 2);
+    let a = |i: u32, k: u32| ((3 * i + 5 * k) % 7) as i32 - 3;
+    let b = |k: u32, j: u32| ((2 * k + 7 * j) % 5) as i32 - 2;
+    let element = |i: u32, j: u32| t as i32 + (0..16).map(|k| a(i, k) * b(k, j)).sum::<i32>();
+    let weighted = (0..16).map(|idx: u32| {
+        let (m, n, within) = (idx / 8, idx / 4 % 2, idx % 4);
+        (idx as i32 + 1) * element(16 * m + row + within / 2 * 8, 8 * n + column + within % 2)
+    });
+    weighted.sum::<i32>() as u32
 }
 
 /// What the shared scratch must hold at its start after `num_ctas` CTAs.
