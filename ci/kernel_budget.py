@@ -59,7 +59,7 @@ class Code:
     """One kernel's machine code: where its labels are, where its branches go, and which line of ours each instruction comes from."""
 
     def __init__(self, kernel):
-        self.kernel, self.labels, self.branches, self.places = kernel, {}, [], {}
+        self.kernel, self.labels, self.branches, self.places, self.products = kernel, {}, [], {}, set()
 
     def innermost_loops(self):
         """(first address, last address) of every loop that holds no other, in the order of the code."""
@@ -92,6 +92,8 @@ def disassemble(tools, cubin):
             address = int(match[1], 16)
             kernels[-1].labels.update((label, address) for label in new_labels)
             kernels[-1].places[address] = place
+            if "HMMA" in match[2]:
+                kernels[-1].products.add(address)
             new_labels = []
             if branch := re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", match[2]):
                 kernels[-1].branches.append((address, branch[1]))
@@ -111,13 +113,14 @@ def main():
         mistakes += [f"{name} on {target}: spills {s} bytes, {k} bytes of stack" for target, (s, k) in found.items() if s or k]
         spilt = max(spilt for spilt, _ in found.values())
         budget.append(f"{name}\t{registers}\t{spilt}\t{stack}\t{shared.get(name) or 0}")
-    loops = ["kernel\tSASS instructions\tend of the loop"]
+    loops = ["kernel\tSASS instructions\ton tensor cores\tend of the loop"]
     for arch in ("sm_80", "sm_90a"):
         names = {name for name, own in kernels() if own == arch}
         for code in disassemble(tools, build / f"{arch}.cubin"):
             for start, end in code.innermost_loops() if code.kernel in names else []:
                 instructions = (end - start) // INSTRUCTION_BYTES + 1
-                loops.append(f"{code.kernel}\t{instructions}\t{source_text(code.last_place(start, end))}")
+                products = sum(start <= address <= end for address in code.products)
+                loops.append(f"{code.kernel}\t{instructions}\t{products}\t{source_text(code.last_place(start, end))}")
     (output / "budget.tsv").write_text("\n".join(budget) + "\n")
     (output / "loops.tsv").write_text("\n".join(loops) + "\n")
     if mistakes:

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("resample", &["jpeg", "tensor", "error"]),
     ("network", &["resample", "tensor", "error"]),
     ("cpu", &["jpeg", "resample", "network", "tensor", "error"]),
-    ("plan", &["jpeg", "resample", "abi", "tensor", "error"]),
+    ("plan", &["jpeg", "resample", "network", "abi", "tensor", "error"]),
     ("device", &["abi", "error"]),
     ("stages", &["plan", "device", "abi", "tensor", "network", "resample", "jpeg", "error"]),
     ("session", &["stages", "plan", "device", "cpu", "network", "resample", "jpeg", "abi", "tensor", "error"]),

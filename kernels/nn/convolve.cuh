@@ -89,15 +89,16 @@ struct ConvolveCopier {
         settle(p);
     }
 
-    /* Carries channels over to taps, and taps to rows of taps. */
+    /* Carries channels over to taps, and taps to rows of taps: as often as CONVOLVE_DEPTH more channels can need it. */
     __device__ __forceinline__ void settle(const ConvolveParams &p) {
-        while (channel >= p.channels) {
-            channel -= p.channels;
-            kx += 1;
-            if (kx == p.kernel_width) {
-                kx = 0;
-                ky += 1;
-            }
+#pragma unroll
+        for (unsigned i = 0; i < Tile::VECTORS; ++i) {
+            const bool is_next_tap = channel >= p.channels;
+            channel -= is_next_tap ? p.channels : 0;
+            kx += is_next_tap ? 1 : 0;
+            const bool is_next_row = kx == p.kernel_width;
+            kx = is_next_row ? 0 : kx;
+            ky += is_next_row ? 1 : 0;
         }
     }
 

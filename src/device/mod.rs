@@ -11,9 +11,11 @@ pub mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod memory;
+mod ops;
 mod stream;
 
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
+pub use ops::{ConvolveTile, KernelOps, Ops};
 pub use stream::{Event, Grid, Stream};
 
 use crate::Result;

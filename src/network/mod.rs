@@ -1,5 +1,6 @@
 //! The eight networks as data: layers, weights, batch-norm folding, and the folded form that engines run.
 
+mod check;
 mod config;
 mod fold;
 mod inference;

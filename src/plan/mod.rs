@@ -6,7 +6,9 @@
 mod decode;
 mod image;
 mod layout;
+mod network;
 
 pub use decode::{Array, DecodePlan, PlanOptions, Wave};
 pub use image::{CpuReason, PlannedImage, PlannedScan};
 pub use layout::{Layout, Region};
+pub use network::{Arena, Convolution, NetworkPlan, NetworkStep, Operation, Output};

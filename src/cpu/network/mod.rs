@@ -79,12 +79,12 @@ impl Engine {
             let message = format!("this CPU has no {instruction_set} instructions; use InstructionSet::detect()");
             return Err(Error::new(ErrorKind::Usage, message));
         }
-        plan::check(&inference)?;
+        inference.check()?;
         let buffers = plan::assign_buffers(&inference);
         let kernel = TileKernel::new(instruction_set);
+        let num_inputs = inference.num_inputs();
         let values = inference.values;
         let steps = inference.steps.iter().map(|step| EngineStep::new(step, &values, kernel)).collect();
-        let num_inputs = plan::num_inputs(inference.input);
         Ok(Self { values, num_inputs, output: inference.output, steps, buffers, instruction_set })
     }
 
@@ -202,7 +202,7 @@ impl Engine {
 }
 
 impl EngineStep {
-    /// Packs a step that [`plan::check`] has accepted.
+    /// Packs a step that [`Inference::check`] has accepted.
     fn new(step: &Step, values: &[ValueShape], kernel: TileKernel) -> Self {
         let channels = |slice: &Slice| ChannelSlice { shape: values[slice.value.0], offset: slice.offset };
         match step {

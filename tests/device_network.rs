@@ -1,0 +1,124 @@
+//! The network on a device, by the kernels that run on a GPU, against the network on the CPU: f16 against f32.
+
+#[path = "reference/cases.rs"]
+#[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
+mod cases;
+
+use std::sync::Arc;
+
+use dctflow::cpu::network::{Engine, Scratch};
+use dctflow::device::emulator::{Emulator, Schedule};
+use dctflow::device::{ConvolveTile, Device, DeviceBuffer, KernelOps, Stream};
+use dctflow::network::{Config, InputNorm, Variant, Weights};
+use dctflow::stages::{NetworkInput, NetworkOptions, NetworkStage};
+use half::f16;
+
+/// Of max|a - b| / max|b|.
+const TOLERANCE: f32 = 2e-2;
+
+fn emulator(schedule: Schedule) -> Arc<dyn Device> {
+    Emulator::with_schedule(schedule).unwrap()
+}
+
+/// A narrow network for small images, of sides that differ.
+fn weights(variant: Variant) -> Weights {
+    Weights::random(Config { width: 0.125, classes: 10, input_size: (96, 64), ..Config::new(variant) }, 20180).unwrap()
+}
+
+/// The inputs in f16, as the input kernel writes them: RGB with a fourth channel of zeros.
+fn upload(stream: &Stream, inputs: &[dctflow::tensor::Tensor]) -> Vec<DeviceBuffer> {
+    let to_device = |input: &dctflow::tensor::Tensor| {
+        let channels = input.shape[3];
+        let pixels = input.data.chunks_exact(channels);
+        let values: Vec<f16> = pixels
+            .flat_map(|pixel| {
+                pixel.iter().map(|&value| f16::from_f32(value)).chain((channels == 3).then_some(f16::ZERO))
+            })
+            .collect();
+        let buffer = DeviceBuffer::new(stream.device(), values.len() * 2).unwrap();
+        // SAFETY: the values live until the stream has been waited for.
+        unsafe { stream.upload(buffer.all(), bytemuck::cast_slice(&values)).unwrap() };
+        stream.synchronize().unwrap();
+        buffer
+    };
+    inputs.iter().map(to_device).collect()
+}
+
+fn network_input(buffers: &[DeviceBuffer]) -> NetworkInput<'_> {
+    match buffers {
+        [y, c] => NetworkInput::Blocks { y: y.all(), c: c.all() },
+        [rgb] => NetworkInput::Rgb(rgb.all()),
+        _ => panic!("a network has one input or two"),
+    }
+}
+
+/// What the device makes of the inputs.
+fn run(device: &Arc<dyn Device>, weights: &Weights, norm: InputNorm, options: &NetworkOptions) -> Vec<f32> {
+    let inputs = cases::engine_inputs(weights);
+    let num_images = inputs[0].shape[0];
+    let stream = Stream::new(device).unwrap();
+    let buffers = upload(&stream, &inputs);
+    let mut stage = NetworkStage::new(device, &weights.inference(norm), options).unwrap();
+    let mut logits = vec![0f32; num_images * stage.num_classes()];
+    let logits_buffer = DeviceBuffer::new(device, logits.len() * 4).unwrap();
+    stage.submit(&stream, network_input(&buffers), num_images as u32, logits_buffer.all()).unwrap();
+    stream.download_now(bytemuck::cast_slice_mut(&mut logits), logits_buffer.all()).unwrap();
+    logits
+}
+
+fn run_on_cpu(weights: &Weights) -> Vec<f32> {
+    let inputs = cases::engine_inputs(weights);
+    let num_images = inputs[0].shape[0];
+    let engine = Engine::new(weights.inference(InputNorm::Fold)).unwrap();
+    let mut logits = vec![0.0; num_images * engine.num_classes()];
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input.data[..]).collect();
+    engine.run(&inputs, num_images, &mut logits, &mut Scratch::new()).unwrap();
+    logits
+}
+
+/// Within the tolerance, and of one opinion wherever the margin of the best class says more than the tolerance can.
+#[track_caller]
+fn assert_close(logits: &[f32], expected: &[f32], num_classes: usize, what: &str) {
+    assert_eq!(logits.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0f32, |max, value| max.max(value.abs()));
+    let difference = logits.iter().zip(expected).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+    assert!(logits.iter().all(|value| value.is_finite()), "{what}: {logits:?}");
+    assert!(difference <= TOLERANCE * largest, "{what}: off by {difference} of {largest}");
+    eprintln!("{what}: off by {:.1e}", difference / largest);
+    for (ours, theirs) in logits.chunks(num_classes).zip(expected.chunks(num_classes)) {
+        let best = |values: &[f32]| (0..num_classes).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap();
+        let top = best(theirs);
+        let second = (0..num_classes).filter(|&class| class != top).map(|class| theirs[class]).fold(f32::MIN, f32::max);
+        if theirs[top] - second > 2.0 * TOLERANCE * largest {
+            assert_eq!(best(ours), top, "{what}: the best class");
+        }
+    }
+}
+
+#[test]
+fn every_network_agrees_with_the_cpu() {
+    let device = emulator(Schedule::Forward);
+    for variant in Variant::ALL {
+        let weights = weights(variant);
+        let expected = run_on_cpu(&weights);
+        for norm in [InputNorm::Fold, InputNorm::Apply] {
+            let logits = run(&device, &weights, norm, &NetworkOptions::default());
+            assert_close(&logits, &expected, 10, &format!("{variant}, {norm:?}"));
+        }
+    }
+}
+
+#[test]
+fn every_tile_gives_the_same_in_every_schedule() {
+    let weights = weights(Variant::LateConcatRfaThinner);
+    let expected = run_on_cpu(&weights);
+    let mut first: Option<Vec<f32>> = None;
+    for (tile, schedule) in
+        ConvolveTile::ALL.into_iter().zip([Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)])
+    {
+        let options = NetworkOptions { ops: Arc::new(KernelOps { tile: Some(tile) }), ..NetworkOptions::default() };
+        let logits = run(&emulator(schedule), &weights, InputNorm::Apply, &options);
+        assert_close(&logits, &expected, 10, &format!("{tile:?}, {schedule:?}"));
+        assert_eq!(*first.get_or_insert(logits.clone()), logits, "sums are taken in one order, whatever the tile");
+    }
+}
