@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../fuzz"
 seconds=${1:-60}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(parse decode decode_against_libjpeg weights)
+((${#targets[@]})) || targets=(parse decode decode_against_libjpeg decode_on_emulator weights)
 
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
@@ -20,9 +20,10 @@ for target in "${targets[@]}"; do
     mkdir -p "artifacts/$target" "corpus/$target"
     seeds=$CARGO_TARGET_DIR/seeds
     [[ -d $seeds ]] || (cd .. && cargo run --quiet --example write_test_files -- "target/fuzz/seeds")
-    [[ -d regressions/$target ]] && regressions=("regressions/$target") || regressions=()
+    kept=()
+    for folder in "regressions/$target" "seeds/$target"; do [[ -d $folder ]] && kept+=("$folder"); done
     echo "== $target for $seconds s"
-    "$CARGO_TARGET_DIR/$host/release/$target" "corpus/$target" "${regressions[@]}" "$seeds" \
+    "$CARGO_TARGET_DIR/$host/release/$target" "corpus/$target" "${kept[@]}" "$seeds" \
         -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=4096 \
         -print_final_stats=1 2>&1 | grep -E "^(stat::|SUMMARY|==|artifact|thread)|ERROR|panicked|DONE" || true
     ls "artifacts/$target" | sed "s|^|FOUND artifacts/$target/|"

@@ -2,9 +2,15 @@
 //! that fails panics.
 #![allow(dead_code)]
 
-use dctflow::cpu::{self, Decoder};
+use std::sync::{Arc, LazyLock};
+
+use dctflow::cpu::{self, Decoded, Decoder};
+use dctflow::device::Device;
+use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
 use dctflow::jpeg::{DecodeReport, Header, Limits, Status};
 use dctflow::network::Weights;
+use dctflow::session::{BatchDecoder, DecoderStats};
+use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Random, sequential_scans};
 
 #[path = "../tests/common/compare.rs"]
 mod compare;
@@ -15,8 +21,13 @@ mod oracle;
 pub type Check = fn(&[u8]);
 
 /// Every check, with the name of its fuzz target.
-pub const ALL: [(&str, Check); 4] =
-    [("parse", parse), ("decode", decode), ("decode_against_libjpeg", decode_against_libjpeg), ("weights", weights)];
+pub const ALL: [(&str, Check); 5] = [
+    ("parse", parse),
+    ("decode", decode),
+    ("decode_against_libjpeg", decode_against_libjpeg),
+    ("decode_on_emulator", decode_on_emulator),
+    ("weights", weights),
+];
 
 /// Small enough that no input takes long.
 fn limits() -> Limits {
@@ -72,6 +83,59 @@ pub fn decode_against_libjpeg(bytes: &[u8]) {
     if reading.num_warnings == 0 {
         assert_eq!(compare::first_difference(&coefficients.planes, &reading.planes), None, "{:?}", decoded.report);
     }
+}
+
+/// The kernels give what the CPU gives, report, coefficients and padding, in a schedule and with a subsequence size that depend on the input;
+/// and so they do for the files before and behind it in the batch.
+pub fn decode_on_emulator(bytes: &[u8]) {
+    emulate(bytes);
+}
+
+/// As [`decode_on_emulator`]; says where the batch was decoded: two neighbours on the device, and the input, if it is one for the device.
+pub fn emulate(bytes: &[u8]) -> DecoderStats {
+    let limits = Limits { max_pixels: 1 << 16, ..limits() };
+    let mut random = Random::new(hash(bytes));
+    let schedules = [Schedule::Forward, Schedule::Reverse, Schedule::Random(random.bits())];
+    let schedule = *random.pick(&schedules);
+    let options = EmulatorOptions { schedule, num_os_threads: 1, ..EmulatorOptions::default() };
+    let device: Arc<dyn Device> = Emulator::new(options).expect("an emulator");
+    let mut decoder = BatchDecoder::new(&device).expect("a decoder");
+    decoder.limits = limits.clone();
+    decoder.options.subsequence_bytes = match random.below(4) {
+        0 => None,
+        1 => Some(64),
+        _ => Some(64 + random.below(1000)),
+    };
+    let manner = (schedule, decoder.options.subsequence_bytes);
+
+    let neighbour = &*NEIGHBOUR;
+    let batch = decoder.decode(&[neighbour, bytes, neighbour]).unwrap_or_else(|error| panic!("{manner:?}: {error}"));
+    let [before, decoded, behind] = batch.as_slice() else { panic!("{} outcomes of three files", batch.len()) };
+    assert_same(decoded, &cpu::decode(bytes, &limits), &format!("{manner:?}"));
+    let sound = cpu::decode(neighbour, &limits);
+    assert_same(before, &sound, &format!("{manner:?}, the file before"));
+    assert_same(behind, &sound, &format!("{manner:?}, the file behind"));
+    decoder.stats().clone()
+}
+
+fn assert_same(decoded: &Decoded, by_cpu: &Decoded, what: &str) {
+    assert_eq!(decoded.report, by_cpu.report, "{what}");
+    if let (Some(a), Some(b)) = (&decoded.coefficients, &by_cpu.coefficients) {
+        assert_eq!(compare::first_difference(&a.planes, &b.planes), None, "{what}");
+    }
+    assert!(decoded == by_cpu, "{what}: padding, tables or metadata differ");
+}
+
+/// A small sound file of three MCUs.
+static NEIGHBOUR: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let layout = Layout::baseline(&[(2, 2), (1, 1), (1, 1)], 60);
+    let image = Picture::photo(5, 41, 12, 3).coefficients(&layout);
+    Encoding::new(sequential_scans(&image.frame, Interleaving::Interleaved)).encode(&image).to_bytes()
+});
+
+/// FNV-1a: the same everywhere, so that a finding stays one.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A weights file is read or refused.

@@ -1,26 +1,41 @@
-//! Replays what fuzzing has found (`fuzz/regressions/TARGET/`), and runs every fuzz check on files of the test encoder and on damaged ones.
+//! Replays what fuzzing has found (`fuzz/regressions/TARGET/`) and small files that reach much of the code (`fuzz/seeds/TARGET/`), and runs every
+//! fuzz check on files of the test encoder and on damaged ones.
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
+#[path = "common/matrix.rs"]
+#[allow(dead_code)]
+mod matrix;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use dctflow::jpeg::EntropyCoding;
+use dctflow::plan::CpuReason;
 use dctflow::synth::{self, Random};
+use rayon::prelude::*;
+
+/// The files that are kept for a fuzz target, in a folder of `fuzz/`.
+fn kept_files(folder: &str, target: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder).join(target);
+    let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
 
 #[test]
 fn findings_stay_fixed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions");
-    let mut num_replayed = 0;
-    for (target, check) in checks::ALL {
-        let Ok(files) = std::fs::read_dir(folder.join(target)) else { continue };
-        for file in files {
-            let path = file.unwrap().path();
-            eprintln!("{}", path.display());
-            check(&std::fs::read(&path).unwrap());
-            num_replayed += 1;
-        }
-    }
-    eprintln!("{num_replayed} findings replayed");
+    let kept = |(target, check)| {
+        let paths = ["regressions", "seeds"].into_iter().flat_map(move |folder| kept_files(folder, target));
+        paths.map(move |path| (check, path))
+    };
+    let kept: Vec<(checks::Check, PathBuf)> = checks::ALL.into_iter().flat_map(kept).collect();
+    kept.par_iter().for_each(|(check, path)| {
+        eprintln!("{}", path.display());
+        check(&std::fs::read(path).unwrap());
+    });
+    eprintln!("{} files replayed", kept.len());
 }
 
 #[test]
@@ -35,4 +50,26 @@ fn every_check_holds_on_damaged_photos() {
             }
         }
     }
+}
+
+/// On damaged files of many kinds; and it is the device that decodes most of them.
+#[test]
+fn the_emulator_agrees_on_damaged_files_of_the_matrix() {
+    let points = matrix::points();
+    let is_small = |point: &&matrix::Point| point.size.0 < 100 && point.coding == EntropyCoding::Huffman;
+    let small: Vec<Vec<u8>> = points.iter().filter(is_small).map(|point| point.build().1.to_bytes()).collect();
+    let stats: Vec<_> = (0..300u64)
+        .into_par_iter()
+        .map(|seed| {
+            let mut random = Random::new(seed);
+            checks::emulate(&synth::mutate(random.pick(&small).as_slice(), &mut random.clone()))
+        })
+        .collect();
+    let mut on_cpu: BTreeMap<CpuReason, u64> = BTreeMap::new();
+    for (reason, count) in stats.iter().flat_map(|stats| &stats.on_cpu) {
+        *on_cpu.entry(*reason).or_default() += count;
+    }
+    let num_on_device: u64 = stats.iter().map(|stats| stats.on_device - 2).sum();
+    eprintln!("{num_on_device} on the device, on the CPU: {on_cpu:?}");
+    assert!(num_on_device > 120, "only {num_on_device} of 300 were decoded on the device");
 }

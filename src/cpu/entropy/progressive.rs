@@ -181,6 +181,7 @@ impl Interval<'_> {
             let result = self.decode_ac_first_block(table, &mut block);
             if result.is_err() || self.is_past_end() {
                 block.restore(before);
+                block.clear(self.ss, self.se);
                 return self.fails(mcu_idx, result.map(|_| ()));
             }
             mcu_idx = mcu_idx.saturating_add(1).saturating_add(result.unwrap_or(0));
@@ -350,6 +351,15 @@ impl BandBlock<'_> {
     fn restore(&mut self, (coefficients, nonzero): ([i16; 64], u64)) {
         *self.coefficients = coefficients;
         *self.nonzero = nonzero;
+    }
+
+    /// Clears ZZ(first) to ZZ(last).
+    #[cold]
+    fn clear(&mut self, first: usize, last: usize) {
+        NATURAL_FROM_ZIGZAG[first..=last]
+            .iter()
+            .for_each(|&natural_idx| self.coefficients[usize::from(natural_idx)] = 0);
+        *self.nonzero &= !bits(first, last);
     }
 
     /// Sets ZZ(k); beyond the block, its last coefficient.
