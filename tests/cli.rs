@@ -117,6 +117,7 @@ fn help_has_examples_for_every_command() {
     let commands = [
         "",
         "classify",
+        "eval",
         "inspect",
         "coefficients",
         "bench",
@@ -133,6 +134,45 @@ fn help_has_examples_for_every_command() {
     assert!(folder.run("--version").expect_status(0).text().starts_with("dctflow "));
     folder.run("").expect_status(2);
     folder.run("classify").expect_status(2);
+}
+
+/// The classes that the network takes the images for are taken as true, all but one.
+#[test]
+fn eval_counts_right_and_wrong_answers() {
+    let folder = Folder::with_weights();
+    let classes: String = (0..10).map(|class| format!("class{class}\n")).collect();
+    folder.write("classes.txt", classes);
+    for seed in 0..6 {
+        folder.write(format!("all/{seed}.jpg"), photo(seed, 0));
+    }
+    let answers = folder.run("classify --weights small.safetensors --json all").expect_status(0);
+    let answers: Vec<u64> =
+        answers.objects().iter().map(|object| object["top"][0]["class"].as_u64().unwrap()).collect();
+    for (seed, class) in answers.iter().enumerate() {
+        folder.write(format!("val/class{class}/{seed}.jpg"), photo(seed as u64, 0));
+    }
+    let wrong = (answers[0] + 1) % 10;
+    folder.write(format!("val/class{wrong}/again.jpg"), photo(0, 0));
+    folder.write(format!("val/class{wrong}/none.jpg"), "none");
+    folder.write("val/unknown/one.jpg", photo(0, 0));
+    let run = folder.run("eval --weights small.safetensors --classes classes.txt --json val").expect_status(1);
+    let object = &run.objects()[0];
+    assert_eq!(
+        (object["images"].as_u64(), object["failed"].as_u64(), object["unlabelled"].as_u64()),
+        (Some(8), Some(1), Some(1))
+    );
+    assert_eq!(object["top1"]["count"], 6);
+    assert_eq!(object["confusion"][wrong as usize][answers[0] as usize], 1);
+    assert!(run.stderr.contains("none.jpg") && run.stderr.contains("unknown/one.jpg"), "{}", run.stderr);
+    let text = folder.run("eval --weights small.safetensors --classes classes.txt val").expect_status(1);
+    assert!(text.text().contains("top-1\t75.00 %"), "{}", text.text());
+
+    let labels = tar(&[("a.jpg", &photo(0, 0)), ("a.cls", answers[0].to_string().as_bytes())]);
+    folder.write("s.tar", labels);
+    let run = folder.run("eval --weights small.safetensors --json s.tar").expect_status(0);
+    assert_eq!(run.objects()[0]["top1"]["share"], 1.0);
+    let run = folder.run("eval --weights small.safetensors --classes s.tar s.tar").expect_status(2);
+    assert!(run.stderr.contains("s.tar"), "{}", run.stderr);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<Done> {
 
 /// An error is one of the output folder, and ends the command.
 fn decode_item(item: Item, args: &Args, limits: &Limits) -> Result<Line> {
-    let Item { name, bytes } = item;
+    let Item { name, bytes, .. } = item;
     let Decoded { coefficients, report } = match bytes {
         Ok(bytes) => decode_safely(&bytes, limits),
         Err(reason) => Decoded { coefficients: None, report: DecodeReport::failed(reason, 0) },

@@ -85,7 +85,7 @@ fn write_text(out: &mut Output, inspection: &Inspection) -> Result<()> {
 }
 
 fn inspect(item: Item, limits: &Limits, decode: bool) -> Inspection {
-    let Item { name, bytes } = item;
+    let Item { name, bytes, .. } = item;
     let mut inspection =
         Inspection { name, status: Status::Complete, reason: None, facts: Map::new(), text: Vec::new() };
     if let Err((status, reason)) =

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod classify;
 mod coefficients;
+mod eval;
 mod held;
 mod inspect;
 mod output;
@@ -39,6 +40,7 @@ Exit status: 0 if every image could be used; 1 if one failed; 2 if the command c
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Eval(eval::Args),
     Inspect(inspect::Args),
     Coefficients(coefficients::Args),
     Bench(bench::Args),
@@ -57,6 +59,7 @@ enum Done {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Coefficients(args) => coefficients::run(&args),
         Command::Bench(args) => bench::run(&args),

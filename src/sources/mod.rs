@@ -1,10 +1,13 @@
-//! Where images come from: files, folders (recursively), `@list` files and tar shards, read one after another in a fixed order.
+//! Where images come from: files, folders (recursively), `@list` files, tar shards and Parquet tables, read one after another in a fixed
+//! order.
 //!
 //! Nothing here fails as a whole. What cannot be read becomes an [`Item`] with a reason, in its place, so that a million files are not
 //! lost to one missing path. Only one image is in memory at a time; of a folder, the sorted names of its files are.
 
 mod list;
 mod shard;
+#[cfg(feature = "parquet")]
+mod table;
 
 use std::fmt;
 use std::fs::File;
@@ -53,8 +56,18 @@ impl From<PathBuf> for ItemName {
 pub struct Item {
     /// The file, folder, list or archive member.
     pub name: ItemName,
+    /// The class that stands beside it: a table's column `label`, or an archive's member `KEY.cls` beside `KEY.jpg`.
+    pub label: Option<i64>,
     /// The whole file; [`ImageError::Source`] or [`ImageError::OverLimit`] otherwise.
     pub bytes: Result<Vec<u8>, ImageError>,
+}
+
+impl Item {
+    /// The name of the folder that the file or member lies in: its class, in collections that have a folder for each class.
+    pub fn folder_name(&self) -> Option<&str> {
+        let path = self.name.member.as_ref().unwrap_or(&self.name.path);
+        path.parent()?.file_name()?.to_str()
+    }
 }
 
 /// The inputs of one call.
@@ -62,8 +75,9 @@ pub struct Item {
 /// | input | what it gives |
 /// |---|---|
 /// | a file | its bytes, whatever they are |
-/// | a file named `*.tar` | its members, in their order; members that are neither named nor begin like a JPEG (labels) are passed over |
-/// | a folder | every file below it, sorted by name, links followed, tar shards opened |
+/// | a file named `*.tar` | its members, in their order; members that are neither named nor begin like a JPEG are passed over |
+/// | a file named `*.parquet` (feature `parquet`) | the rows of its binary column `image` or `image.bytes`; `label` and `name` beside it |
+/// | a folder | every file below it, sorted by name, links followed, shards and tables opened |
 /// | `@list` | the inputs named in the file `list`, one per line (`@-`: standard input); `./@name` is a file whose name begins with `@` |
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -105,7 +119,11 @@ impl Sources {
         if shard::is_shard(path) {
             return self.visit_shard(path, visit);
         }
-        visit(Item { name: path.to_path_buf().into(), bytes: read_file(path, self.max_file_bytes) })
+        #[cfg(feature = "parquet")]
+        if table::is_table(path) {
+            return self.visit_table(path, visit);
+        }
+        visit(Item { name: path.to_path_buf().into(), label: None, bytes: read_file(path, self.max_file_bytes) })
     }
 
     fn visit_folder(&self, folder: &Path, visit: &mut Visit) -> ControlFlow<()> {
@@ -158,7 +176,7 @@ fn source(code: &'static str, message: impl Into<String>) -> ImageError {
 }
 
 fn failed(path: &Path, reason: ImageError) -> Item {
-    Item { name: path.to_path_buf().into(), bytes: Err(reason) }
+    Item { name: path.to_path_buf().into(), label: None, bytes: Err(reason) }
 }
 
 fn read_error(error: &io::Error) -> ImageError {

@@ -1,9 +1,9 @@
 //! Tar shards: archives of images, with or without their labels beside them.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Item, ItemName, Sources, Visit, check_size, failed, read_at_most, read_error, source};
 use crate::error::ImageError;
@@ -11,9 +11,36 @@ use crate::error::ImageError;
 /// What every JPEG file begins with (T.81 B.1.1.3).
 const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
 
+/// The longest text that is read as a label.
+const MAX_LABEL_BYTES: u64 = 32;
+
 /// Whether a file is opened as a shard: by its name.
 pub(super) fn is_shard(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+/// What a member of an archive is good for.
+enum Member {
+    Image(Item),
+    Label(i64),
+    Other,
+}
+
+/// The sample that is being read: neighbours that share a key are one image and what is known of it.
+#[derive(Default)]
+struct Sample {
+    key: PathBuf,
+    label: Option<i64>,
+    /// Waits for its label, until the next key.
+    image: Option<Item>,
+}
+
+impl Sample {
+    /// The image, with the label that was found.
+    fn take_image(&mut self) -> Option<Item> {
+        let label = self.label;
+        self.image.take().map(|image| Item { label, ..image })
+    }
 }
 
 impl Sources {
@@ -24,46 +51,79 @@ impl Sources {
             Err(error) => return visit(failed(path, read_error(&error))),
         };
         let mut archive = tar::Archive::new(BufReader::new(file));
+        let mut num_images = 0usize;
+        let mut sample = Sample::default();
         let entries = match archive.entries() {
             Ok(entries) => entries,
             Err(error) => return visit(failed(path, broken(0, &error))),
         };
-        let mut num_images = 0usize;
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) => return visit(failed(path, broken(num_images, &error))),
+                Err(error) => {
+                    sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+                    return visit(failed(path, broken(num_images, &error)));
+                }
             };
-            if let Some(item) = self.read_member(path, entry) {
-                num_images += 1;
-                visit(item)?;
+            let Ok(name) = entry.path().map(|name| name.into_owned()) else { continue };
+            let key = sample_key(&name);
+            if key != sample.key {
+                sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+                sample = Sample { key, ..Sample::default() };
+            }
+            match self.read_member(path, name, entry) {
+                Member::Image(image) => {
+                    num_images += 1;
+                    sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+                    sample.image = Some(image);
+                }
+                Member::Label(label) => sample.label = Some(label),
+                Member::Other => {}
             }
         }
+        sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
         if num_images == 0 {
             visit(failed(path, source("bad-archive", "the archive holds no JPEG: check that it is the right file")))?;
         }
         ControlFlow::Continue(())
     }
 
-    /// `None` for what is not an image: folders, links, labels.
-    fn read_member(&self, archive: &Path, entry: tar::Entry<impl std::io::Read>) -> Option<Item> {
+    fn read_member(&self, archive: &Path, member: PathBuf, entry: tar::Entry<impl std::io::Read>) -> Member {
         if !entry.header().entry_type().is_file() {
-            return None;
+            return Member::Other;
         }
-        let member = entry.path().ok()?.into_owned();
         let num_bytes = entry.size();
+        if has_extension(&member, &["cls"]) {
+            return read_label(entry).map_or(Member::Other, Member::Label);
+        }
         let bytes = check_size(num_bytes, self.max_file_bytes)
             .and_then(|()| read_at_most(entry, num_bytes, self.max_file_bytes))
             .and_then(|bytes| if (bytes.len() as u64) < num_bytes { Err(cut_short()) } else { Ok(bytes) });
         let begins_like_one = bytes.as_ref().is_ok_and(|bytes| bytes.starts_with(&START_OF_IMAGE));
-        let is_image = begins_like_one || is_named_jpeg(&member);
-        is_image.then(|| Item { name: ItemName { path: archive.to_path_buf(), member: Some(member) }, bytes })
+        if begins_like_one || has_extension(&member, &["jpg", "jpeg", "jpe", "jfif"]) {
+            let name = ItemName { path: archive.to_path_buf(), member: Some(member) };
+            return Member::Image(Item { name, label: None, bytes });
+        }
+        Member::Other
     }
 }
 
-fn is_named_jpeg(member: &Path) -> bool {
+/// The part of a member's name that its sample shares: up to the first dot of the file name.
+fn sample_key(member: &Path) -> PathBuf {
+    let name = member.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    member.with_file_name(name.split('.').next().unwrap_or_default())
+}
+
+/// A class number in decimal digits.
+fn read_label(entry: impl Read) -> Option<i64> {
+    let mut text = String::new();
+    entry.take(MAX_LABEL_BYTES).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn has_extension(member: &Path, extensions: &[&str]) -> bool {
     let Some(extension) = member.extension() else { return false };
-    ["jpg", "jpeg", "jpe", "jfif"].iter().any(|name| extension.eq_ignore_ascii_case(name))
+    extensions.iter().any(|name| extension.eq_ignore_ascii_case(name))
 }
 
 fn broken(num_images: usize, error: &std::io::Error) -> ImageError {
@@ -111,6 +171,28 @@ mod tests {
         let bytes = archive(&[("b.jpg", JPEG), ("b.cls", b"7"), ("a/odd", JPEG), ("c.JPEG", b"")]);
         let expected = [("b.jpg".to_string(), Ok(6)), ("a/odd".into(), Ok(6)), ("c.JPEG".into(), Ok(0))];
         assert_eq!(visit(&bytes), expected);
+    }
+
+    #[test]
+    fn labels_stand_beside_their_images() {
+        let members: [(&str, &[u8]); 7] = [
+            ("t/a.cls", b"7\n"),
+            ("t/a.jpg", JPEG),
+            ("t/b.jpg", JPEG),
+            ("t/b.json", b"{}"),
+            ("t/b.cls", b"8"),
+            ("t/c.jpg", JPEG),
+            ("u/c.cls", b"9"),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.tar");
+        std::fs::write(&path, archive(&members)).unwrap();
+        let mut labels = Vec::new();
+        Sources::new([&path], 1 << 20).for_each(|item| {
+            labels.push(item.label);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(labels, [Some(7), Some(8), None]);
     }
 
     #[test]
