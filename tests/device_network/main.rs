@@ -1,11 +1,13 @@
 //! The network on a device, by the kernels that run on a GPU, against the network on the CPU: f16 against f32.
 
-#[path = "reference/cases.rs"]
+#[path = "../reference/cases.rs"]
 #[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
 mod cases;
+mod convolutions;
 
 use std::sync::Arc;
 
+use dctflow::ErrorKind;
 use dctflow::cpu::network::{Engine, Scratch};
 use dctflow::device::emulator::{Emulator, Schedule};
 use dctflow::device::{ConvolveTile, Device, DeviceBuffer, KernelOps, Stream};
@@ -16,6 +18,7 @@ use half::f16;
 /// Of max|a - b| / max|b|.
 const TOLERANCE: f32 = 2e-2;
 
+/// An emulator under a schedule.
 fn emulator(schedule: Schedule) -> Arc<dyn Device> {
     Emulator::with_schedule(schedule).unwrap()
 }
@@ -121,4 +124,78 @@ fn every_tile_gives_the_same_in_every_schedule() {
         assert_close(&logits, &expected, 10, &format!("{tile:?}, {schedule:?}"));
         assert_eq!(*first.get_or_insert(logits.clone()), logits, "sums are taken in one order, whatever the tile");
     }
+}
+
+/// A batch that takes several turns, the last one with fewer images; and stages that share weights, on two streams at a time. Images do not
+/// know of their batch mates: the logits are the same bits.
+#[test]
+fn turns_and_streams_do_not_show_in_the_logits() {
+    let weights = weights(Variant::LateConcat);
+    let inference = weights.inference(InputNorm::Fold);
+    let inputs = cases::engine_inputs(&weights);
+    let in_one_turn = run(&emulator(Schedule::Forward), &weights, InputNorm::Fold, &NetworkOptions::default());
+    for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
+        let device = emulator(schedule);
+        let streams = [(); 3].map(|()| Stream::new(&device).unwrap());
+        let buffers = upload(&streams[0], &inputs);
+        let options = NetworkOptions { images_per_turn: 1, ..NetworkOptions::default() };
+        let mut first = NetworkStage::new(&device, &inference, &options).unwrap();
+        let mut second = first.share(&device).unwrap();
+        let outputs = [(); 4].map(|()| DeviceBuffer::new(&device, in_one_turn.len() * 4).unwrap());
+        // The first stage goes from one stream to another; the second runs meanwhile.
+        first.submit(&streams[0], network_input(&buffers), 2, outputs[0].all()).unwrap();
+        second.submit(&streams[1], network_input(&buffers), 2, outputs[1].all()).unwrap();
+        first.submit(&streams[2], network_input(&buffers), 2, outputs[2].all()).unwrap();
+        first.submit(&streams[0], network_input(&buffers), 2, outputs[3].all()).unwrap();
+        for (output, stream) in outputs.iter().zip([0, 1, 2, 0]) {
+            let mut logits = vec![0f32; in_one_turn.len()];
+            streams[stream].download_now(bytemuck::cast_slice_mut(&mut logits), output.all()).unwrap();
+            assert_eq!(logits, in_one_turn, "{schedule:?}");
+        }
+    }
+}
+
+/// What is no finite number stays visible, and stays with its image.
+#[test]
+fn a_nan_reaches_its_own_logits_and_no_others() {
+    let weights = weights(Variant::Resnet50Rgb);
+    let device = emulator(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let mut inputs = cases::engine_inputs(&weights);
+    inputs[0].data[3 * 64 * 10 + 30] = f32::NAN;
+    let buffers = upload(&stream, &inputs);
+    let inference = weights.inference(InputNorm::Fold);
+    let mut stage = NetworkStage::new(&device, &inference, &NetworkOptions::default()).unwrap();
+    let output = DeviceBuffer::new(&device, 2 * 10 * 4).unwrap();
+    stage.submit(&stream, network_input(&buffers), 2, output.all()).unwrap();
+    let mut logits = [0f32; 20];
+    stream.download_now(bytemuck::cast_slice_mut(&mut logits), output.all()).unwrap();
+    assert!(logits[..10].iter().all(|value| value.is_nan()), "{logits:?}");
+    assert!(logits[10..].iter().all(|value| value.is_finite()), "{logits:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let device = emulator(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let weights = weights(Variant::Upsampling);
+    let inference = weights.inference(InputNorm::Fold);
+    let with_turns = |images_per_turn| NetworkOptions { images_per_turn, ..NetworkOptions::default() };
+    for turns in [0, 70_000] {
+        let error = NetworkStage::new(&device, &inference, &with_turns(turns)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    }
+    let mut stage = NetworkStage::new(&device, &inference, &with_turns(2)).unwrap();
+    let buffers = upload(&stream, &cases::engine_inputs(&weights));
+    let logits = DeviceBuffer::new(&device, 2 * 10 * 4).unwrap();
+    let mut refused = |input, num_images, logits| {
+        let error = stage.submit(&stream, input, num_images, logits).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+        error.to_string()
+    };
+    let (y, c) = (buffers[0].all(), buffers[1].all());
+    assert!(refused(NetworkInput::Rgb(y), 2, logits.all()).contains("the other kind of input"));
+    assert!(refused(NetworkInput::Blocks { y, c }, 3, logits.all()).contains("3 images need"));
+    assert!(refused(NetworkInput::Blocks { y, c }, 2, logits.slice(0..76)).contains("logits of 2 images need 80"));
+    assert!(refused(NetworkInput::Blocks { y: c, c: y }, 2, logits.all()).contains("the slice has"));
 }
