@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::cases::agrees_with_cpu;
-use common::engines::emulated_decoder;
+use common::engines::kernel_decoder;
 use common::matrix;
 use dctflow::abi::{
     DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS, MAX_SERIAL_SUBSEQUENCES, ScanDesc, Segment, Subsequence,
@@ -42,7 +42,7 @@ struct Manner {
 
 /// Decodes the samples as one batch, and compares each with what it must be.
 fn check_batch(samples: &[&Sample], manner: Manner) -> DecoderStats {
-    let mut decoder = emulated_decoder(manner.schedule, manner.subsequence_bytes);
+    let mut decoder = kernel_decoder(manner.schedule, manner.subsequence_bytes);
     let files: Vec<&[u8]> = samples.iter().map(|sample| sample.bytes.as_slice()).collect();
     let decoded = decoder.decode(&files).unwrap_or_else(|error| panic!("{manner:?}: {error}"));
     assert_eq!(decoded.len(), samples.len());

@@ -44,6 +44,12 @@ impl Case {
         Self::new(name, bytes, Expected::Written(Box::new(written)))
     }
 
+    /// A function of its name.
+    pub fn hash(&self) -> u64 {
+        let hash = self.name.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        hash ^ hash >> 32
+    }
+
     /// What these engines make of it, one verdict each.
     pub fn check<'a>(&self, engines: impl Iterator<Item = &'a dyn Engine>) -> Vec<Verdict> {
         let references = References {

@@ -2,10 +2,12 @@
 
 use dctflow::cpu;
 use dctflow::device::Device;
-use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
+use dctflow::device::emulator::Schedule;
 use dctflow::jpeg::Limits;
 use dctflow::session::BatchDecoder;
 use std::sync::{Arc, Mutex};
+
+use super::devices;
 
 /// A decoder under test.
 pub trait Engine: Sync {
@@ -33,36 +35,47 @@ impl Engine for Cpu {
     }
 }
 
-/// The kernels on the emulator. Files are decoded by many threads of a test at a time, so decoders are kept in a pool.
-struct Emulated {
+/// The kernels. Files are decoded by many threads of a test at a time, so decoders are kept in a pool.
+struct Kernels {
+    kind: &'static str,
     name: &'static str,
     schedule: Schedule,
     subsequence_bytes: Option<u32>,
     pool: Mutex<Vec<BatchDecoder>>,
 }
 
-impl Emulated {
-    fn new(name: &'static str, schedule: Schedule, subsequence_bytes: Option<u32>) -> Self {
-        Self { name, schedule, subsequence_bytes, pool: Mutex::default() }
+impl Kernels {
+    fn emulated(name: &'static str, schedule: Schedule, subsequence_bytes: Option<u32>) -> Self {
+        Self { kind: "emulator", name, schedule, subsequence_bytes, pool: Mutex::default() }
+    }
+
+    fn cuda(name: &'static str, subsequence_bytes: Option<u32>) -> Self {
+        Self { kind: "cuda", name, schedule: Schedule::Forward, subsequence_bytes, pool: Mutex::default() }
     }
 
     fn new_decoder(&self) -> BatchDecoder {
-        emulated_decoder(self.schedule, self.subsequence_bytes)
+        let device = match self.kind {
+            "cuda" => devices::cuda().expect("the GPU that was there a moment ago"),
+            _ => devices::emulator(self.schedule),
+        };
+        decoder_on(&device, self.subsequence_bytes)
     }
 }
 
-/// The kernels on an emulator of their own.
-pub fn emulated_decoder(schedule: Schedule, subsequence_bytes: Option<u32>) -> BatchDecoder {
-    let options = EmulatorOptions { schedule, num_os_threads: 1, ..EmulatorOptions::default() };
-    let device: Arc<dyn Device> = Emulator::new(options).expect("an emulator");
-    let mut decoder = BatchDecoder::new(&device).expect("a decoder");
+fn decoder_on(device: &Arc<dyn Device>, subsequence_bytes: Option<u32>) -> BatchDecoder {
+    let mut decoder = BatchDecoder::new(device).expect("a decoder");
     decoder.options.subsequence_bytes = subsequence_bytes;
     decoder
 }
 
-impl Engine for Emulated {
+/// A decoder that runs the kernels: on an emulator of its own, or on the GPU if only that is wanted.
+pub fn kernel_decoder(schedule: Schedule, subsequence_bytes: Option<u32>) -> BatchDecoder {
+    decoder_on(&devices::device(schedule), subsequence_bytes)
+}
+
+impl Engine for Kernels {
     fn kind(&self) -> &'static str {
-        "emulator"
+        self.kind
     }
 
     fn name(&self) -> &'static str {
@@ -78,21 +91,22 @@ impl Engine for Emulated {
     }
 }
 
-/// Names kinds of engines, separated by commas, whose absence is a failure. Other test programs read it too, for theirs.
-const REQUIRE_VARIABLE: &str = "DCTFLOW_REQUIRE_ENGINES";
-
-/// All engines of this build. `DCTFLOW_REQUIRE_ENGINES` must not name a kind that is not among them.
+/// The engines to be tested. Those that this machine or build lacks are named on stderr and counted; one that is required fails the test.
 pub fn engines() -> Vec<Box<dyn Engine>> {
-    let present: Vec<Box<dyn Engine>> = vec![
+    let mut engines: Vec<Box<dyn Engine>> = vec![
         Box::new(Cpu),
-        Box::new(Emulated::new("emulator, forward", Schedule::Forward, None)),
-        Box::new(Emulated::new("emulator, reverse", Schedule::Reverse, Some(64))),
-        Box::new(Emulated::new("emulator, random", Schedule::Random(1), Some(192))),
+        Box::new(Kernels::emulated("emulator, forward", Schedule::Forward, None)),
+        Box::new(Kernels::emulated("emulator, reverse", Schedule::Reverse, Some(64))),
+        Box::new(Kernels::emulated("emulator, random", Schedule::Random(1), Some(192))),
+        Box::new(Kernels::cuda("cuda", None)),
+        Box::new(Kernels::cuda("cuda, short subsequences", Some(64))),
     ];
-    let required = std::env::var(REQUIRE_VARIABLE).unwrap_or_default();
-    let is_here = |wanted: &str| present.iter().any(|engine| engine.kind() == wanted);
-    if let Some(unknown) = required.split(',').map(str::trim).find(|wanted| !wanted.is_empty() && !is_here(wanted)) {
-        panic!("{REQUIRE_VARIABLE} asks for the engine `{unknown}`, which this build does not have");
+    engines.retain(|engine| devices::is_chosen(engine.kind()));
+    let num_chosen = engines.len();
+    if let Some(error) = devices::cuda().err().filter(|_| devices::is_chosen("cuda")) {
+        engines.retain(|engine| engine.kind() != "cuda");
+        eprintln!("skipped: {} of {num_chosen} engines, those of kind `cuda`: {error}", num_chosen - engines.len());
     }
-    present
+    devices::check_required(&engines.iter().map(|engine| engine.kind()).collect::<Vec<_>>());
+    engines
 }

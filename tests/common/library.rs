@@ -50,7 +50,7 @@ fn noisy_gradient((width, height): (u32, u32)) -> Vec<u8> {
 
 /// The JPEG files of the optional data folder: `DCTFLOW_DATA`, or `../shared/data` beside the repository.
 pub fn data_files() -> Vec<PathBuf> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let beside = || super::root().join("../shared/data");
     let folder = std::env::var_os("DCTFLOW_DATA").map_or_else(beside, PathBuf::from).join("photos");
     let mut files = Vec::new();
     let mut folders = vec![folder.clone()];

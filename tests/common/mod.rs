@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod devices;
 pub mod engines;
 pub mod library;
 pub mod malformed;
@@ -11,3 +12,8 @@ pub mod odd;
 pub mod oracle;
 pub mod oracle12;
 pub mod suite;
+
+/// The repository's root, or what stands in for it: cargo names it at run time too, and so does ci/gpu.sh where there is no repository.
+pub fn root() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}

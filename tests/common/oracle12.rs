@@ -40,7 +40,7 @@ fn parse(line: &str) -> Answer {
 }
 
 fn committed_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/twelve_bit.tsv")
+    super::root().join("tests/data/twelve_bit.tsv")
 }
 
 /// The committed digests by the names of their cases.

@@ -32,24 +32,52 @@ impl Tally {
     }
 }
 
+/// The part of the cases that `DCTFLOW_TEST_SHARE=I/N` asks for: one of N shares, by the names of cases. Not set: all of them.
+struct Share {
+    share_idx: u64,
+    num_shares: u64,
+}
+
+impl Share {
+    fn wanted() -> Self {
+        let Ok(text) = std::env::var("DCTFLOW_TEST_SHARE") else { return Self { share_idx: 0, num_shares: 1 } };
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        let (share_idx, num_shares) = parts.filter(|(i, n)| i < n).expect("DCTFLOW_TEST_SHARE is I/N, with I below N");
+        Self { share_idx, num_shares }
+    }
+
+    fn holds(&self, case: &Case) -> bool {
+        // Not the hash itself: its remainders choose engines.
+        case.hash() / 1009 % self.num_shares == self.share_idx
+    }
+
+    /// How many of `min_judged` verdicts the share must have: shares are of about one size.
+    fn part_of(&self, min_judged: usize) -> usize {
+        if self.num_shares == 1 { min_judged } else { min_judged / self.num_shares as usize / 2 }
+    }
+}
+
 /// Every engine on every case; all failures are reported, not only the first. At least `min_judged` verdicts must have had something
 /// to compare with.
 pub fn check_all(cases: impl ParallelIterator<Item = Case>, min_judged: usize) {
     let engines = engines();
-    check(cases.flat_map_iter(|case| case.check(engines.iter().map(Box::as_ref))), min_judged);
+    let share = Share::wanted();
+    let cases = cases.filter(|case| share.holds(case));
+    check(cases.flat_map_iter(|case| case.check(engines.iter().map(Box::as_ref))), share.part_of(min_judged));
 }
 
-/// The same for so many cases that only the CPU can have them all. Each engine of another kind has one of `num_shares`, another one each;
-/// which, is a function of the case's name.
-pub fn check_shared(cases: impl ParallelIterator<Item = Case>, num_shares: u64, min_judged: usize) {
+/// The same for so many cases that emulators cannot have them all. Each has one of `num_emulators` parts, another one each; which, is a
+/// function of the case's name.
+pub fn check_shared(cases: impl ParallelIterator<Item = Case>, num_emulators: u64, min_judged: usize) {
     let engines = engines();
-    let verdicts = cases.flat_map_iter(|case| {
-        let hash = case.name.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let share = (hash ^ hash >> 32) % num_shares;
-        let is_for = |engine_idx: usize| engines[engine_idx].kind() == "cpu" || share == engine_idx as u64 % num_shares;
+    let share = Share::wanted();
+    let verdicts = cases.filter(|case| share.holds(case)).flat_map_iter(|case| {
+        let part = case.hash() % num_emulators;
+        let is_for =
+            |engine_idx: usize| engines[engine_idx].kind() != "emulator" || part == engine_idx as u64 % num_emulators;
         case.check((0..engines.len()).filter(|&idx| is_for(idx)).map(|idx| engines[idx].as_ref()))
     });
-    check(verdicts, min_judged);
+    check(verdicts, share.part_of(min_judged));
 }
 
 fn check(verdicts: impl ParallelIterator<Item = Verdict>, min_judged: usize) {
