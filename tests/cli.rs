@@ -7,7 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use dctflow::synth::photo;
+use dctflow::jpeg::{EntropyCoding, Process};
+use dctflow::synth::{
+    Encoding, Interleaving, Layout, Picture, Random, Script, mutate, photo, progressive_scans, sequential_scans,
+};
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -334,7 +338,7 @@ fn coefficients_are_written_as_safetensors() {
     for (name, bytes) in [("a", first), ("b", second)] {
         let expected = dctflow::cpu::decode(&bytes, &Default::default()).coefficients.unwrap();
         let file = fs::read(folder.path().join("out").join(name).join("x.jpg.safetensors")).unwrap();
-        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let tensors = SafeTensors::deserialize(&file).unwrap();
         assert_eq!(tensors.len(), 2 * expected.planes.len());
         for (component_idx, plane) in expected.planes.iter().enumerate() {
             let coefficients = tensors.tensor(&format!("coefficients.{component_idx}")).unwrap();
@@ -354,6 +358,75 @@ fn coefficients_are_written_as_safetensors() {
     folder.write("file", "");
     let run = folder.run("coefficients --out file a").expect_status(2);
     assert!(run.stderr.contains("file"), "{}", run.stderr);
+}
+
+/// Files of every kind: sound, damaged, left to the CPU, and none at all.
+fn write_files_of_all_kinds(folder: &Folder) {
+    let encode = |process, coding, sampling: &[(u8, u8)]| {
+        let layout = Layout { process, coding, ..Layout::baseline(sampling, 80) };
+        let image = Picture::photo(7, 150, 93, sampling.len()).coefficients(&layout);
+        let scans = match process {
+            Process::Progressive => progressive_scans(&image.frame, Interleaving::Interleaved, Script::Mixed),
+            _ => sequential_scans(&image.frame, Interleaving::Interleaved),
+        };
+        Encoding::new(scans).encode(&image).to_bytes()
+    };
+    let ycc: &[(u8, u8)] = &[(2, 2), (1, 1), (1, 1)];
+    let (whole, cut) = whole_and_cut();
+    let progressive = encode(Process::Progressive, EntropyCoding::Huffman, ycc);
+    let mut random = Random::new(11);
+    for idx in 0..8 {
+        folder.write(format!("files/mutated-{idx}.jpg"), mutate(&whole, &mut random));
+        folder.write(format!("files/mutated-progressive-{idx}.jpg"), mutate(&progressive, &mut random));
+    }
+    folder
+        .write("files/arithmetic.jpg", encode(Process::ExtendedSequential, EntropyCoding::Arithmetic, ycc))
+        .write("files/cmyk.jpg", encode(Process::Baseline, EntropyCoding::Huffman, &[(1, 1); 4]))
+        .write("files/cut.jpg", cut)
+        .write("files/cut-progressive.jpg", &progressive[..progressive.len() / 2])
+        .write("files/empty.jpg", "")
+        .write("files/gray.jpg", encode(Process::Baseline, EntropyCoding::Huffman, &[(1, 1)]))
+        .write("files/progressive.jpg", progressive)
+        .write("files/text.jpg", "text")
+        .write("files/whole.jpg", whole);
+}
+
+#[test]
+fn the_emulator_gives_the_same_lines_as_the_cpu() {
+    let folder = Folder::new();
+    write_files_of_all_kinds(&folder);
+    for arguments in [
+        "coefficients --digest files absent.jpg files/whole.jpg",
+        "coefficients --json --digest absent.jpg files",
+        "coefficients files",
+        "inspect --decode files absent.jpg",
+        "inspect --decode --json files",
+    ] {
+        let on_cpu = folder.run(&format!("{arguments} --device cpu")).expect_status(1);
+        let on_emulator = folder.run(&format!("{arguments} --device emulator")).expect_status(1);
+        assert!(on_cpu.lines().len() >= 25, "{}", on_cpu.text());
+        assert_eq!(on_emulator.text(), on_cpu.text(), "{arguments}");
+        assert!(on_emulator.stderr.contains("(arithmetic coding)"), "{}", on_emulator.stderr);
+    }
+    folder.run("coefficients --out cpu --device cpu files").expect_status(1);
+    folder.run("coefficients --out emulator --device emulator files").expect_status(1);
+    let read = |name: &str| fs::read(folder.path().join(name).join("files/cmyk.jpg.safetensors")).unwrap();
+    let (on_cpu, on_emulator) = (read("cpu"), read("emulator"));
+    let tensors = |bytes| SafeTensors::deserialize(bytes).unwrap();
+    assert_eq!(tensors(&on_cpu).len(), 8);
+    for (name, tensor) in tensors(&on_cpu).tensors() {
+        assert!(tensors(&on_emulator).tensor(&name).unwrap() == tensor, "{name}");
+    }
+}
+
+#[test]
+fn auto_says_what_it_took_and_why() {
+    let folder = Folder::new();
+    folder.write("a.jpg", photo(1, 0));
+    for arguments in ["coefficients a.jpg", "inspect --decode a.jpg"] {
+        let run = folder.run(arguments).expect_status(0);
+        assert!(run.stderr.contains("device cpu: ") || run.stderr.contains("device cuda:0: "), "{}", run.stderr);
+    }
 }
 
 #[test]
@@ -475,6 +548,9 @@ fn what_cannot_run_says_why_and_what_to_do() {
         ("classify --weights small.safetensors --device gpu a.jpg", "auto, cpu, cuda"),
         ("classify --weights small.safetensors --device cuda:9 a.jpg", "--device cpu"),
         ("classify --weights small.safetensors --device emulator a.jpg", "--device cpu"),
+        // No machine has so many GPUs.
+        ("coefficients --device cuda:4000 a.jpg", "--device cpu"),
+        ("inspect --device emulator a.jpg", "--decode"),
         ("profile decode --device cpu a.jpg", "--device emulator"),
         ("profile decode --batch 0 a.jpg", "--batch"),
         ("weights show absent.safetensors", "absent.safetensors"),

@@ -115,7 +115,10 @@ impl RunArgs {
 
 /// The device of a choice. What `auto` took, and why, goes to standard error.
 pub fn resolve(choice: DeviceChoice, task: Task) -> Result<Device> {
-    let device = choice.resolve(task)?;
+    let device = choice.resolve(task).map_err(|e| {
+        let message = format!("{e}; --device cpu runs everywhere");
+        Error::new(e.kind(), message).with_source(e)
+    })?;
     if choice == DeviceChoice::Auto {
         say(format_args!("device {}: {}", device.kind, device.why));
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::panic::catch_unwind;
 use std::path::{Component as PathComponent, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,15 +12,15 @@ use dctflow::cpu::Decoded;
 use dctflow::jpeg::{Coefficients, DecodeReport, Limits, Plane, Status};
 use dctflow::session::{DeviceChoice, Task};
 use dctflow::sources::{Item, ItemName, Sources};
-use dctflow::{Error, ErrorKind, ImageError, Result};
+use dctflow::{Error, ErrorKind, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::Done;
 use super::args::{resolve, thread_pool, threads_parser};
+use super::decode::FileDecoder;
 use super::output::{Output, add_status, name_bytes, object_for, status_word};
-use super::parallel::for_each_in_order;
 use super::progress;
 
 /// Decode files to quantised DCT coefficients
@@ -69,19 +68,19 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    resolve(args.device, Task::Classify)?;
+    let device = resolve(args.device, Task::Decode)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }
     let limits = Limits::default();
     let sources = Sources::new(&args.paths, limits.max_file_bytes);
+    let mut decoder = FileDecoder::new(device, thread_pool(args.threads)?, limits)?;
     let progress = progress::images();
     let mut out = Output::new();
     let mut done = Done::Everything;
-    for_each_in_order(
-        &thread_pool(args.threads)?,
+    decoder.for_each_in_order(
         &sources,
-        |item| decode_item(item, args, &limits),
+        |item, decoded| finish(item, decoded, args),
         |decoded| {
             let decoded = decoded?;
             if decoded.report.status == Status::Failed {
@@ -93,17 +92,14 @@ pub fn run(args: &Args) -> Result<Done> {
     )?;
     progress.finish_and_clear();
     out.flush()?;
+    decoder.say_where();
     Ok(done)
 }
 
 /// An error is one of the output folder, and ends the command.
-fn decode_item(item: Item, args: &Args, limits: &Limits) -> Result<Line> {
-    let Item { name, bytes, .. } = item;
-    let Decoded { coefficients, report } = match bytes {
-        Ok(bytes) => decode_safely(&bytes, limits),
-        Err(reason) => Decoded { coefficients: None, report: DecodeReport::failed(reason, 0) },
-    };
-    let mut decoded = Line { name, report, digest: None, written: None };
+fn finish(item: &Item, decoded: Decoded, args: &Args) -> Result<Line> {
+    let Decoded { coefficients, report } = decoded;
+    let mut decoded = Line { name: item.name.clone(), report, digest: None, written: None };
     let Some(coefficients) = coefficients else { return Ok(decoded) };
     if args.digest {
         decoded.digest = Some(coefficients.digest().iter().map(|byte| format!("{byte:02x}")).collect());
@@ -114,12 +110,6 @@ fn decode_item(item: Item, args: &Args, limits: &Limits) -> Result<Line> {
         decoded.written = Some(path);
     }
     Ok(decoded)
-}
-
-/// Decodes one file; a mistake of the library costs this file and no other.
-pub fn decode_safely(bytes: &[u8], limits: &Limits) -> Decoded {
-    let failed = |_| Decoded { coefficients: None, report: DecodeReport::failed(ImageError::Internal, 0) };
-    catch_unwind(|| dctflow::cpu::decode(bytes, limits)).unwrap_or_else(failed)
 }
 
 fn write_line(out: &mut Output, decoded: &Line, digest: bool) -> Result<()> {

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use dctflow::cpu::Decoded;
 use dctflow::jpeg::{
-    Component, EntropyCoding, Frame, Header, HuffmanTable, Limits, Process, Scan, Status, split_entropy_coded,
+    Component, DecodeReport, EntropyCoding, Frame, Header, HuffmanTable, Limits, Process, Scan, Status,
+    split_entropy_coded,
 };
+use dctflow::session::{DeviceChoice, Task};
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{ImageError, Result};
 use serde_json::{Map, Value, json};
 
 use super::Done;
-use super::args::thread_pool;
-use super::coefficients::decode_safely;
+use super::args::{resolve, thread_pool};
+use super::decode::FileDecoder;
 use super::output::{Output, add_status, name_bytes, object_for, status_word};
 use super::parallel::for_each_in_order;
 
@@ -26,6 +29,9 @@ pub struct Args {
     /// Decode the coefficients too, and say whether they can be trusted.
     #[arg(long)]
     decode: bool,
+    /// What decodes: auto, cpu, cuda, cuda:N or emulator.
+    #[arg(long, value_name = "DEVICE", default_value_t, requires = "decode")]
+    device: DeviceChoice,
     /// One JSON object per file.
     #[arg(long)]
     json: bool,
@@ -50,19 +56,23 @@ struct Inspection {
 pub fn run(args: &Args) -> Result<Done> {
     let limits = Limits::default();
     let sources = Sources::new(&args.paths, limits.max_file_bytes);
+    let pool = thread_pool(None)?;
     let mut out = Output::new();
     let mut done = Done::Everything;
-    for_each_in_order(
-        &thread_pool(None)?,
-        &sources,
-        |item| inspect(item, &limits, args.decode),
-        |inspection| {
-            if inspection.status == Status::Failed {
-                done = Done::NotEverything;
-            }
-            if args.json { write_json(&mut out, inspection) } else { write_text(&mut out, &inspection) }
-        },
-    )?;
+    let write = |inspection: Inspection| {
+        if inspection.status == Status::Failed {
+            done = Done::NotEverything;
+        }
+        if args.json { write_json(&mut out, inspection) } else { write_text(&mut out, &inspection) }
+    };
+    if args.decode {
+        let mut decoder = FileDecoder::new(resolve(args.device, Task::Decode)?, pool, limits.clone())?;
+        let work = |item: &Item, decoded: Decoded| inspect(item, &limits, Some(decoded.report));
+        decoder.for_each_in_order(&sources, work, write)?;
+        decoder.say_where();
+    } else {
+        for_each_in_order(&pool, &sources, |item| inspect(item, &limits, None), write)?;
+    }
     out.flush()?;
     Ok(done)
 }
@@ -84,13 +94,19 @@ fn write_text(out: &mut Output, inspection: &Inspection) -> Result<()> {
     inspection.text.iter().try_for_each(|line| out.line(format!("  {line}")))
 }
 
-fn inspect(item: Item, limits: &Limits, decode: bool) -> Inspection {
-    let Item { name, bytes, .. } = item;
-    let mut inspection =
-        Inspection { name, status: Status::Complete, reason: None, facts: Map::new(), text: Vec::new() };
-    if let Err((status, reason)) =
-        bytes.map_err(|reason| (Status::Failed, reason)).and_then(|bytes| inspection.read(&bytes, limits, decode))
-    {
+fn inspect(item: &Item, limits: &Limits, report: Option<DecodeReport>) -> Inspection {
+    let mut inspection = Inspection {
+        name: item.name.clone(),
+        status: Status::Complete,
+        reason: None,
+        facts: Map::new(),
+        text: Vec::new(),
+    };
+    let read = match &item.bytes {
+        Ok(bytes) => inspection.read(bytes, limits, report),
+        Err(reason) => Err((Status::Failed, reason.clone())),
+    };
+    if let Err((status, reason)) = read {
         inspection.status = status;
         inspection.reason = Some(reason);
     }
@@ -98,13 +114,18 @@ fn inspect(item: Item, limits: &Limits, decode: bool) -> Inspection {
 }
 
 impl Inspection {
-    fn read(&mut self, bytes: &[u8], limits: &Limits, decode: bool) -> std::result::Result<(), (Status, ImageError)> {
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        report: Option<DecodeReport>,
+    ) -> std::result::Result<(), (Status, ImageError)> {
         let header = Header::parse(bytes, limits).map_err(|reason| (Status::Failed, reason))?;
         self.add_frame(&header, bytes.len());
         header.frame.components.iter().for_each(|component| self.add_component(component));
         let scans = self.add_scans(&header, bytes).map_err(|reason| (Status::Partial, reason));
-        if decode {
-            self.add_decoded(bytes, limits)?;
+        if let Some(report) = report {
+            self.add_report(report)?;
         }
         scans
     }
@@ -229,8 +250,7 @@ impl Inspection {
         }
     }
 
-    fn add_decoded(&mut self, bytes: &[u8], limits: &Limits) -> std::result::Result<(), (Status, ImageError)> {
-        let report = decode_safely(bytes, limits).report;
+    fn add_report(&mut self, report: DecodeReport) -> std::result::Result<(), (Status, ImageError)> {
         self.add("first_untrusted_mcu", json!(report.first_untrusted_mcu));
         self.add("untrusted_mcus", json!(report.untrusted_mcus));
         self.add("scans_complete", json!(report.scans_complete));

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod classify;
 mod coefficients;
+mod decode;
 mod eval;
 mod held;
 mod inspect;

@@ -1,4 +1,4 @@
-//! Work on many files without a session: in parallel, results in input order, a bounded number of files in memory.
+//! Work on many files without a session: in groups, results in input order, a bounded number of files in memory.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
@@ -10,14 +10,24 @@ use rayon::prelude::*;
 /// A group is closed when its files reach this size, however few they are.
 const MAX_GROUP_BYTES: usize = 64 << 20;
 
-/// Reads `sources` in one thread, runs `work` on groups of files in `pool`, and hands the results to `sink` in input order.
+/// Reads `sources` in one thread, runs `work` on file after file in `pool`, and hands the results to `sink` in input order.
 pub fn for_each_in_order<R: Send>(
     pool: &rayon::ThreadPool,
     sources: &Sources,
-    work: impl Fn(Item) -> R + Sync,
+    work: impl Fn(&Item) -> R + Sync,
+    sink: impl FnMut(R) -> Result<()>,
+) -> Result<()> {
+    let in_pool = |group: &[Item]| Ok(pool.install(|| group.par_iter().with_max_len(1).map(&work).collect()));
+    for_each_group(4 * pool.current_num_threads(), sources, in_pool, sink)
+}
+
+/// Reads `sources` in one thread, runs `work` on groups of at most `group_len` files, and hands the results to `sink` in input order.
+pub fn for_each_group<R>(
+    group_len: usize,
+    sources: &Sources,
+    mut work: impl FnMut(&[Item]) -> Result<Vec<R>>,
     mut sink: impl FnMut(R) -> Result<()>,
 ) -> Result<()> {
-    let group_len = 4 * pool.current_num_threads();
     std::thread::scope(|scope| {
         let (sender, groups) = sync_channel::<Vec<Item>>(1);
         scope.spawn(move || {
@@ -36,8 +46,7 @@ pub fn for_each_in_order<R: Send>(
             let _ = sender.send(group);
         });
         for group in groups {
-            let results: Vec<R> = pool.install(|| group.into_par_iter().with_max_len(1).map(&work).collect());
-            results.into_iter().try_for_each(&mut sink)?;
+            work(&group)?.into_iter().try_for_each(&mut sink)?;
         }
         Ok(())
     })
@@ -60,7 +69,7 @@ mod tests {
             seen.push(bytes);
             Ok(())
         };
-        for_each_in_order(&pool, &sources, |item| item.bytes.unwrap(), keep).unwrap();
+        for_each_in_order(&pool, &sources, |item| item.bytes.clone().unwrap(), keep).unwrap();
         assert_eq!(seen, (10..50).map(|name| name.to_string().into_bytes()).collect::<Vec<_>>());
     }
 

@@ -18,7 +18,8 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    fn failed(reason: ImageError, mcus: u32) -> Self {
+    /// Of a file without coefficients, whose frame has `mcus` MCUs (0: no frame is known).
+    pub fn failed(reason: ImageError, mcus: u32) -> Self {
         Self { coefficients: None, report: DecodeReport::failed(reason, mcus) }
     }
 }

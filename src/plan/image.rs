@@ -23,6 +23,19 @@ pub enum CpuReason {
     Unresolved,
 }
 
+impl CpuReason {
+    /// A few words for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Header => "unreadable header",
+            Self::Arithmetic => "arithmetic coding",
+            Self::OddScans => "unusual scans",
+            Self::Size => "size",
+            Self::Unresolved => "no parallel way",
+        }
+    }
+}
+
 /// A scan for the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedScan {

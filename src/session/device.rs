@@ -106,7 +106,7 @@ impl DeviceChoice {
             }
             Self::Cuda(_) | Self::Emulator if !task.has_kernels() => Err(Error::new(
                 ErrorKind::KernelsNotBuilt,
-                format!("the networks do not run on the device {self} in this version: use --device cpu (or auto)"),
+                format!("the networks do not run on the device {self} in this version"),
             )),
             Self::Cuda(index) => Ok(Device::open(self, open_cuda(index)?)),
             Self::Emulator => Ok(Device::open(self, open_emulator()?)),
