@@ -449,45 +449,6 @@ fn inspect_shows_frame_tables_and_scans() {
 }
 
 #[test]
-fn bench_makes_its_own_images_and_reports_every_number() {
-    let folder = Folder::with_weights();
-    let bench = "bench --weights small.safetensors --seconds 0.2 --images 4 --batch 3";
-    let run = folder.run(&format!("{bench} --json")).expect_status(0);
-    let object = run.objects().remove(0);
-    for key in [
-        "images_per_second",
-        "mb_per_second",
-        "mpixels_per_second",
-        "batch_ms_p50",
-        "batch_ms_p99",
-        "cpu_seconds_per_1000_images",
-    ] {
-        assert!(object[key].as_f64().unwrap() > 0.0, "{key}: {object}");
-    }
-    for stage in ["parse", "entropy", "resample", "network"] {
-        assert!(object["stages"][stage]["ms_per_image"].as_f64().unwrap() > 0.0, "{stage}: {object}");
-    }
-    assert_eq!(object["outcomes"]["complete"], object["images"]);
-    let number = |key: &str| object[key].as_f64().unwrap();
-    let in_batches = number("batch_ms_p50") / 1000.0 * number("images") / 3.0;
-    assert!((0.2..5.0).contains(&(in_batches / number("seconds"))), "batches do not fill the time: {object}");
-    assert!(object["cpu"].is_string() && object["commit"].is_string());
-    let table = folder.run(bench).expect_status(0);
-    assert!(table.text().contains("images/s") && table.text().contains("entropy"), "{}", table.text());
-}
-
-#[test]
-fn bench_counts_what_failed() {
-    let folder = Folder::with_weights();
-    folder.write("photos/a.jpg", photo(1, 0)).write("photos/b.jpg", "text");
-    let run = folder.run("bench --weights small.safetensors --seconds 0 --batch 2 --json photos").expect_status(1);
-    let object = run.objects().remove(0);
-    assert_eq!((&object["outcomes"]["complete"], &object["outcomes"]["failed:not-a-jpeg"]), (&1.into(), &1.into()));
-    let none = folder.run("bench --weights small.safetensors absent").expect_status(2);
-    assert!(none.stderr.contains("no file could be read"), "{}", none.stderr);
-}
-
-#[test]
 fn profile_counts_the_symbols_of_every_kernel() {
     let folder = Folder::new();
     folder.write("photos/a.jpg", photo(1, 0)).write("photos/b.jpg", photo(1, 1)).write("photos/c.jpg", "text");
@@ -554,7 +515,7 @@ fn what_cannot_run_says_why_and_what_to_do() {
         ("profile decode --device cpu a.jpg", "--device emulator"),
         ("profile decode --batch 0 a.jpg", "--batch"),
         ("weights show absent.safetensors", "absent.safetensors"),
-        ("bench --seconds=-1", "seconds"),
+        ("bench --duration=-1", "seconds"),
     ];
     for (arguments, hint) in cases {
         let run = folder.run(arguments).expect_status(2);

@@ -22,16 +22,16 @@ pub const DEFAULT_NETWORK: Variant = Variant::LateConcatRfaThinner;
 pub struct ModelArgs {
     /// The network [default: that of the weights, else late-concat-rfa-thinner].
     #[arg(long, value_name = "NAME")]
-    network: Option<Variant>,
+    pub network: Option<Variant>,
     /// Weights (safetensors). Without them the network's weights are random.
     #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    pub weights: Option<PathBuf>,
     /// Seed of random weights.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "weights")]
-    seed: u64,
+    pub seed: u64,
     /// How images are resized and cropped [default: as the weights say, else short=256,crop=224].
     #[arg(long, value_name = "T")]
-    transform: Option<Transform>,
+    pub transform: Option<Transform>,
 }
 
 /// Where and how a session runs.

@@ -44,7 +44,7 @@ enum Command {
     Eval(eval::Args),
     Inspect(inspect::Args),
     Coefficients(coefficients::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     Profile(profile::Args),
     Weights(weights::Args),
 }

@@ -30,6 +30,14 @@ impl Output {
         self.line(Value::Object(object).to_string())
     }
 
+    /// Writes a value as one line of JSON.
+    pub fn object(&mut self, value: &impl serde::Serialize) -> Result<()> {
+        let line = serde_json::to_vec(value).map_err(|e| {
+            Error::new(dctflow::ErrorKind::Internal, "a value that JSON cannot hold; please report it").with_source(e)
+        })?;
+        self.line(line)
+    }
+
     /// Writes what is buffered.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(write_error)

@@ -1,0 +1,61 @@
+//! Records as text.
+
+use std::fmt::Write;
+
+use super::record::{Measurement, Record};
+
+/// Where, with what, and every measurement.
+pub fn tables(record: &Record) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<24}{value}");
+    };
+    let Record { machine, data, .. } = record;
+    row("program", format!("{}, commit {}", record.program, record.commit));
+    row("machine", format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.os));
+    if let Some(gpu) = &record.gpu {
+        row("GPU", format!("{}, driver {}", gpu.name, gpu.driver));
+    }
+    row("input", format!("{}; {:.1} MB, SHA-256 {:.12}...", data.source, data.bytes as f64 / 1e6, data.sha256));
+    for result in &record.results {
+        row("", String::new());
+        rows(result, &mut row);
+    }
+    text
+}
+
+fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
+    row("scenario", result.settings.name());
+    row("measured", format!("{} images in {:.1} s", result.images, result.seconds));
+    if let Some(offered) = result.offered_per_s {
+        row("images/s offered", format!("{offered:.1}"));
+        row("images per batch", format!("{:.1}", result.mean_batch));
+    }
+    row("images/s", format!("{:.1} (windows vary by {:.1} %)", result.images_per_s, 100.0 * result.rate_cv));
+    if let (Some(megabytes), Some(megapixels)) = (result.mb_in_per_s, result.mpixels_per_s) {
+        row("MB/s in", format!("{megabytes:.2}"));
+        row("Mpixel/s", format!("{megapixels:.2}"));
+    }
+    let latency = &result.latency;
+    let quantiles =
+        [("p50", latency.ms_p50), ("p90", latency.ms_p90), ("p95", latency.ms_p95), ("p99", latency.ms_p99)];
+    let quantiles = quantiles.map(|(name, ms)| format!("{name} {ms:.1}")).join(", ");
+    row(&format!("ms per {}", latency.of), format!("{quantiles}, max {:.1}", latency.ms_max));
+    row("CPU-s per 1000 images", format!("{:.2}", result.cpu_s_per_1000_images));
+    let total: f64 = result.stages.iter().map(|stage| stage.cpu_s).sum();
+    for stage in &result.stages {
+        let share = 100.0 * stage.cpu_s / total.max(f64::MIN_POSITIVE);
+        row(&format!("  {}", stage.name), format!("{:.2} ({share:.1} %)", stage.cpu_ms_per_image));
+    }
+    if let Some(bytes) = result.peak_memory_bytes {
+        row("peak memory", format!("{:.0} MB", bytes as f64 / 1e6));
+    }
+    let outcomes: Vec<String> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    row("outcomes", outcomes.join(", "));
+    row("result", if result.valid { "valid".into() } else { format!("NOT VALID: {}", doubts(result)) });
+}
+
+/// The reasons of a result that is not valid, in one line.
+pub fn doubts(result: &Measurement) -> String {
+    result.reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,279 @@
+//! `dctflow bench`: the structure and honesty of its records, and what is made of them. Durations are tiny; speed itself is not tested.
+
+#![cfg(feature = "cli")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder of its own with weights of a small network of 10 classes, in which the program runs.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let arguments = "weights init --width 0.1 --classes 10 --transform short=72,crop=64 --out small.safetensors";
+        folder.run(arguments, 0);
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &str, status: i32) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dctflow"));
+        let output = command.args(arguments.split_whitespace()).current_dir(self.path()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        assert_eq!(output.status.code(), Some(status), "{arguments}\n{}", stderr);
+        output
+    }
+
+    #[track_caller]
+    fn text(&self, arguments: &str, status: i32) -> String {
+        String::from_utf8(self.run(arguments, status).stdout).unwrap()
+    }
+
+    /// A record, measured in no time on four generated images.
+    #[track_caller]
+    fn record(&self, arguments: &str, status: i32) -> Value {
+        let arguments = format!("bench {arguments} --duration 0.05 --json");
+        serde_json::from_str(&self.text(&arguments, status)).unwrap()
+    }
+
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        std::fs::write(self.path().join(name), contents).unwrap();
+    }
+}
+
+fn reasons(result: &Value) -> Vec<&str> {
+    result["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn a_record_says_where_and_on_what_it_was_made() {
+    let folder = Folder::new();
+    let record = folder.record("--weights small.safetensors --images 4 --batch 3", 0);
+    let (machine, data) = (&record["machine"], &record["data"]);
+    assert_eq!(record["format"], 1);
+    assert!(record["program"].as_str().unwrap().starts_with("dctflow "));
+    assert!(record["commit"].is_string() && machine["cpu"].is_string() && number(&machine["cores"]) >= 1.0);
+    assert_eq!(record["command"][1], "bench");
+    assert_eq!((data["files"].as_u64(), data["sha256"].as_str().unwrap().len()), (Some(4), 64));
+    let kinds = data["kinds"].as_object().unwrap();
+    assert_eq!(kinds.values().map(number).sum::<f64>(), 4.0);
+    assert!(kinds.keys().all(|kind| kind.starts_with("baseline ")), "{kinds:?}");
+    let sizes = ["file_bytes_p5", "file_bytes_p50", "file_bytes_p95"].map(|key| number(&data[key]));
+    assert!(sizes.is_sorted() && sizes[0] > 0.0);
+    assert_eq!((&record["gpu"], &record["absent"]["gpu"]), (&Value::Null, &json!("the device is cpu")));
+    assert_null_fields_have_reasons(&record);
+}
+
+/// Every null in a record stands in its list of absences.
+fn assert_null_fields_have_reasons(record: &Value) {
+    let absent: Vec<String> = record["absent"].as_object().unwrap().keys().cloned().collect();
+    let is_explained = |path: &str| absent.iter().any(|fields| fields.split(", ").any(|field| field == path));
+    fn visit(value: &Value, path: &str, is_explained: &dyn Fn(&str) -> bool) {
+        match value {
+            Value::Null => assert!(is_explained(path) || path.ends_with("arrivals"), "{path} is null without a reason"),
+            Value::Array(items) => items.iter().for_each(|item| visit(item, path, is_explained)),
+            Value::Object(fields) => fields.iter().for_each(|(name, field)| {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                visit(field, &path, is_explained)
+            }),
+            _ => {}
+        }
+    }
+    visit(record, "", &is_explained);
+}
+
+#[test]
+fn every_scenario_measures_its_stages() {
+    let folder = Folder::new();
+    let weights = "--weights small.safetensors";
+    let cases = [
+        ("decode", "", &["parse", "entropy"][..]),
+        ("input", weights, &["parse", "entropy", "resample"]),
+        ("network", weights, &["network"]),
+        ("e2e", weights, &["parse", "entropy", "resample", "network"]),
+    ];
+    for (scenario, weights, stages) in cases {
+        let record = folder.record(&format!("{scenario} {weights} --images 4 --batch 3"), 0);
+        let [result] = &record["results"].as_array().unwrap()[..] else { panic!("{record}") };
+        assert_eq!(result["settings"]["scenario"], scenario);
+        assert_eq!(result["settings"]["model"].is_null(), scenario == "decode");
+        let measured: Vec<&str> =
+            result["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+        assert_eq!(measured, stages, "{scenario}");
+        assert!(number(&result["stages"].as_array().unwrap().last().unwrap()["cpu_s"]) > 0.0, "{result}");
+        for key in ["images_per_s", "cpu_s_per_1000_images", "seconds"] {
+            assert!(number(&result[key]) > 0.0, "{scenario}: {key}: {result}");
+        }
+        assert_eq!(result["mb_in_per_s"].is_null(), scenario == "network", "{result}");
+        assert_eq!(result["outcomes"]["complete"], result["images"]);
+        assert_eq!((number(&result["mean_batch"]), &result["latency"]["of"]), (3.0, &json!("batch")));
+        let latencies = ["ms_p50", "ms_p90", "ms_p95", "ms_p99", "ms_max"].map(|key| number(&result["latency"][key]));
+        assert!(latencies.is_sorted() && latencies[0] > 0.0, "{latencies:?}");
+        let windows = result["windows"].as_array().unwrap();
+        assert_eq!(windows.iter().map(|window| number(&window["images"])).sum::<f64>(), number(&result["images"]));
+        assert!(windows.iter().all(|window| number(&window["latency_ms_p50"]) > 0.0));
+        assert_null_fields_have_reasons(&record);
+    }
+}
+
+#[test]
+fn a_measurement_in_no_time_is_not_valid() {
+    let folder = Folder::new();
+    let record = folder.record("decode --images 2 --batch 1", 0);
+    let result = &record["results"][0];
+    assert_eq!(result["valid"], false);
+    assert!(reasons(result).contains(&"too-short"), "{result}");
+    assert_eq!(reasons(result).contains(&"debug-build"), record["build"] == "debug");
+    let text = folder.text("bench decode --images 2 --batch 1 --duration 0.05", 0);
+    assert!(text.contains("NOT VALID") && text.contains("entropy") && text.contains("images/s"), "{text}");
+}
+
+#[test]
+fn the_emulator_decodes_what_the_cpu_decodes() {
+    let folder = Folder::new();
+    let record = folder.record("decode --images 2 --batch 2 --device emulator", 0);
+    let result = &record["results"][0];
+    assert_eq!(
+        (&result["settings"]["device"], &result["outcomes"]["complete"]),
+        (&json!("emulator"), &result["images"])
+    );
+    assert_null_fields_have_reasons(&record);
+    folder.run("bench input --weights small.safetensors --device emulator", 2);
+}
+
+#[test]
+fn sweeps_measure_every_combination() {
+    let folder = Folder::new();
+    let record = folder.record("decode --images 2 --batch 1,2 --threads 1,2", 0);
+    let settings = |result: &Value| (number(&result["settings"]["batch"]), number(&result["settings"]["threads"]));
+    let all: Vec<(f64, f64)> = record["results"].as_array().unwrap().iter().map(settings).collect();
+    assert_eq!(all, [(1.0, 1.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0)]);
+}
+
+#[test]
+fn failed_images_are_counted_and_make_the_result_invalid() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("photos")).unwrap();
+    folder.write("photos/a.jpg", dctflow::synth::photo(1, 0));
+    folder.write("photos/b.jpg", "text");
+    for scenario in ["e2e --weights small.safetensors", "decode"] {
+        let record = folder.record(&format!("{scenario} --batch 2 photos"), 1);
+        let result = &record["results"][0];
+        assert_eq!(result["outcomes"]["complete"], result["outcomes"]["failed:not-a-jpeg"], "{result}");
+        assert!(reasons(result).contains(&"failed-images"), "{result}");
+        assert_eq!(record["data"]["kinds"]["no image: not-a-jpeg"], 1);
+    }
+    let none = folder.run("bench --weights small.safetensors absent", 2);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no file could be read"));
+}
+
+#[test]
+fn latency_counts_every_arrival_and_tells_of_overload() {
+    let folder = Folder::new();
+    let arguments = "latency --weights small.safetensors --images 2 --batch 4 --rate 100,1000000";
+    let record = folder.record(arguments, 1);
+    let [full, alone, low, high] = &record["results"].as_array().unwrap()[..] else { panic!("{record}") };
+    assert_eq!((&full["settings"]["scenario"], &full["settings"]["batch"]), (&json!("e2e"), &json!(4)));
+    assert_eq!((&alone["settings"]["arrivals"], &alone["latency"]["of"]), (&json!("one-at-a-time"), &json!("image")));
+    assert_eq!(low["settings"]["arrivals"], json!({ "per-second": 100.0 }));
+    assert_eq!((number(&low["offered_per_s"]), number(&high["offered_per_s"])), (100.0, 1e6));
+    // All that arrived in 0.05 s, answered or not.
+    assert!((30_000.0..70_000.0).contains(&number(&high["images"])), "{}", high["images"]);
+    assert_eq!(high["latency"]["count"], high["images"]);
+    assert!(reasons(high).contains(&"overloaded") && reasons(high).contains(&"failed-images"), "{:?}", reasons(high));
+    assert!(number(&high["latency"]["ms_p50"]) > number(&alone["latency"]["ms_p50"]));
+    assert!(number(&high["mean_batch"]) > 1.0, "{high}");
+}
+
+/// A record of one measurement whose ten windows have these rates.
+fn made_up(rates: [f64; 10], valid: bool) -> String {
+    let windows: Vec<Value> =
+        rates.iter().map(|rate| json!({ "seconds": 1.0, "images": *rate as u64, "latency_ms_p50": 1.0 })).collect();
+    let rate = rates.iter().sum::<f64>() / 10.0;
+    json!({
+        "format": 1, "program": "dctflow 0", "commit": "c", "build": "release", "started_unix_s": 0, "command": [],
+        "machine": { "cpu": "x", "cores": 2, "memory_bytes": 1, "os": "linux", "load_average": 0.0 },
+        "gpu": null, "absent": {},
+        "data": { "source": "s", "sha256": "ab", "files": 1, "bytes": 1, "pixels": 1, "file_bytes_p5": 1,
+            "file_bytes_p50": 1, "file_bytes_p95": 1, "kinds": {} },
+        "results": [{
+            "settings": { "scenario": "e2e", "device": "cpu", "model": "m", "batch": 16, "in_flight": 1, "threads": 2,
+                "arrivals": null },
+            "warm_up": { "seconds": 1.0, "windows": 3, "steady": true }, "seconds": 10.0, "images": 1000,
+            "images_per_s": rate, "mpixels_per_s": 1.0, "mb_in_per_s": 1.0, "mean_batch": 16.0, "offered_per_s": null,
+            "rate_cv": 0.01, "windows": windows,
+            "latency": { "of": "batch", "count": 10, "ms_mean": 1.0, "ms_p50": 1.0, "ms_p90": 1.0, "ms_p95": 1.0,
+                "ms_p99": 1.0, "ms_max": 1.0, "cv": 0.0 },
+            "stages": [{ "name": "network", "cpu_s": 1.0, "cpu_ms_per_image": 1.0 }], "cpu_s_per_1000_images": 1.0,
+            "uploaded_bytes_per_image": null, "peak_memory_bytes": 1, "outcomes": { "complete": 1000 },
+            "valid": valid, "reasons": if valid { json!([]) } else { json!([{ "code": "too-noisy", "message": "noise" }]) },
+        }],
+    })
+    .to_string()
+}
+
+/// Rates around 1000 images/s whose mean logarithm is that of 1000.
+const STEADY: [f64; 10] = [990.0, 1010.0, 995.0, 1005.0, 1000.0, 1000.0, 990.0, 1010.0, 995.0, 1005.0];
+
+#[test]
+fn compare_tells_faster_from_slower_from_neither() {
+    let folder = Folder::new();
+    folder.write("a.json", made_up(STEADY, true));
+    let compare = |rates: [f64; 10], options: &str, status| {
+        folder.write("b.json", made_up(rates, true));
+        let line = folder.text(&format!("bench compare a.json b.json --json {options}"), status);
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let slower = compare(STEADY.map(|rate| rate * 0.9), "", 0);
+    assert_eq!(slower["verdict"], "slower");
+    let [speedup, low, high] = ["speedup", "low", "high"].map(|key| number(&slower[key]));
+    assert!((speedup - 0.9).abs() < 1e-3 && low < speedup && speedup < high && high < 0.91, "{slower}");
+    compare(STEADY.map(|rate| rate * 0.9), "--fail-if-slower 15", 0);
+    compare(STEADY.map(|rate| rate * 0.9), "--fail-if-slower 5", 1);
+    assert_eq!(compare(STEADY.map(|rate| rate * 1.1), "--fail-if-slower 0", 0)["verdict"], "faster");
+    let reversed: Vec<f64> = STEADY.into_iter().rev().map(|rate| rate + 1.0).collect();
+    assert_eq!(compare(reversed.try_into().unwrap(), "--fail-if-slower 0", 0)["verdict"], "no-difference");
+}
+
+#[test]
+fn compare_warns_of_what_cannot_be_compared() {
+    let folder = Folder::new();
+    folder.write("a.json", made_up(STEADY, true));
+    folder.write("b.json", made_up(STEADY, false).replace(r#""sha256":"ab""#, r#""sha256":"cd""#));
+    let text = folder.text("bench compare a.json b.json", 0);
+    assert!(text.contains("no difference") && text.contains("B is not valid: noise"), "{text}");
+    assert!(text.contains("the files differ"), "{text}");
+    folder.write("c.json", made_up(STEADY, true).replace(r#""batch":16"#, r#""batch":8"#));
+    let none = folder.run("bench compare a.json c.json", 2);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no measurement in common"));
+    folder.write("d.json", "{}");
+    let wrong = folder.run("bench compare a.json d.json", 2);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("dctflow bench --json"));
+}
+
+/// Three runs a side, in turns: the runs are the samples, not their windows.
+#[test]
+fn several_runs_are_compared_by_run() {
+    let folder = Folder::new();
+    let runs = |factors: [f64; 3]| factors.map(|factor| made_up(STEADY.map(|rate| rate * factor), true)).join("\n");
+    folder.write("a.json", runs([0.9, 1.0, 1.1]));
+    folder.write("b.json", runs([0.95, 1.05, 1.15]));
+    let line = folder.text("bench compare a.json b.json --json", 0);
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["verdict"], "no-difference", "{line}");
+    folder.write("c.json", runs([1.9, 2.0, 2.1]));
+    let line = folder.text("bench compare a.json c.json --json", 0);
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["verdict"], "faster", "{line}");
+}
