@@ -426,4 +426,138 @@ typedef struct AveragePixelsParams {
     uint32_t channels;     /**< A multiple of 8. */
 } AveragePixelsParams;
 
+/* ---- Input: DCT coefficients to what the network reads (kernels/input) ---- */
+
+/** Rows of output blocks that one CTA of `write_input` makes: one for each warp. */
+#define INPUT_TILE_ROWS 4
+/** Columns of output blocks that one CTA of `write_input` makes, at most. */
+#define INPUT_TILE_COLUMNS 16
+/** Columns of source blocks that a CTA of `write_input` takes at one time: one for each lane. */
+#define INPUT_CHUNK_COLUMNS 32
+/** Matrices that one CTA of `build_bands` makes. */
+#define BAND_TILE_MATRICES 16
+/** InputPlane::quant of a component that was never sent: its samples are mid-gray. */
+#define NO_QUANT 0xffffffffu
+/** Channels of InputAffine. */
+#define INPUT_CHANNELS 192
+/** Coefficients beyond this magnitude saturate. */
+#define INPUT_SATURATION 4096.0f
+
+/** AxisDesc::flags. */
+enum AxisFlag {
+    AXIS_MIRRORED = 1, /**< The outputs' order is reversed. */
+    AXIS_SAMPLES = 2,  /**< Outputs are samples; else DCT coefficients. */
+    AXIS_ALIGNED = 4,  /**< Every output block is exactly one source block. */
+};
+
+/** What a grid's values become. */
+enum InputTarget {
+    INPUT_LUMA = 0,   /**< Coefficients of Y. */
+    INPUT_CHROMA = 1, /**< Coefficients of Cb and Cr. */
+    INPUT_RGB = 2,    /**< Red, green, blue and a zero, sample by sample. */
+};
+
+/** What a grid's planes are. */
+enum InputColor {
+    INPUT_COLOR_GRAY = 0,
+    INPUT_COLOR_YCBCR = 1,
+    INPUT_COLOR_RGB = 2,
+    INPUT_COLOR_CMYK = 3,
+    INPUT_COLOR_YCCK = 4,
+};
+
+/** InputGrid::flags. */
+enum InputGridFlag {
+    INPUT_TRANSPOSED = 1, /**< Rows and columns change places. */
+    INPUT_INVERTED = 2,   /**< Four components: 255 is no ink. */
+    INPUT_FAILED = 4,     /**< There is no image: the result is zero. */
+};
+
+/** One axis of one plane, from blocks of source coefficients to output blocks (src/resample/axis.rs). Positions are in samples. */
+typedef struct AxisDesc {
+    double start;               /**< Where the box that is resized starts. */
+    double scale;               /**< Source samples per output sample. */
+    uint32_t clip_start;        /**< The first sample that may be read. */
+    uint32_t clip_end;          /**< One past the last. */
+    uint32_t num_output_blocks; /**< Output blocks: as many bands. */
+    uint32_t max_band_blocks;   /**< Source blocks of the longest band. */
+    uint32_t first_band;        /**< Index into `bands`. */
+    uint32_t first_matrix;      /**< Index into `matrices`: max_band_blocks for each output block. */
+    uint32_t flags;             /**< `AxisFlag`s. */
+    uint32_t reserved;          /**< Zero. */
+} AxisDesc;
+
+/** The source blocks that an output block reads along an axis. */
+typedef struct BandBlocks {
+    uint32_t first_block; /**< The first. */
+    uint32_t num_blocks;  /**< How many follow each other from there. */
+} BandBlocks;
+
+/** One component on its way to one grid. */
+typedef struct InputPlane {
+    uint64_t first_coefficient; /**< Start of its plane in `coefficients`. */
+    uint32_t pitch_blocks;      /**< Blocks between the starts of two rows of blocks. */
+    uint32_t vertical_axis;     /**< Index into `axes`. */
+    uint32_t horizontal_axis;   /**< Index into `axes`. */
+    uint32_t quant;             /**< Index into `quants`; NO_QUANT: the plane is zero. */
+    float scale;                /**< Brings samples to 8 bits. */
+    uint32_t reserved;          /**< Zero. */
+} InputPlane;
+
+/** The planes of one image at one resolution. Blocks are counted as the file stores them, before rows and columns change places. */
+typedef struct InputGrid {
+    uint32_t image_idx;    /**< Slot in the outputs. */
+    uint32_t first_plane;  /**< Index into `planes`. */
+    uint32_t num_planes;   /**< 0 to 4; none: the values are zero. */
+    uint32_t blocks_high;  /**< Rows of output blocks. */
+    uint32_t blocks_wide;  /**< Output blocks in a row. */
+    uint32_t tile_columns; /**< Output blocks in a row of a tile. */
+    uint8_t target;        /**< An `InputTarget`. */
+    uint8_t color;         /**< An `InputColor`. */
+    uint8_t flags;         /**< `InputGridFlag`s. */
+    uint8_t reserved;      /**< Zero. */
+} InputGrid;
+
+/** A CTA's work: a tile of a grid, or matrices of an axis. */
+typedef struct InputTile {
+    uint32_t owner_idx; /**< Index into `grids`, or into `axes`. */
+    uint32_t first;     /**< Which tile of the grid, row by row; or the first matrix of the axis. */
+} InputTile;
+
+/** What is done to every value last: value * scale + shift, by channel. */
+typedef struct InputAffine {
+    float scale[INPUT_CHANNELS]; /**< Y in 0..64, Cb and Cr in 64..192; or red, green, blue in 0..3. */
+    float shift[INPUT_CHANNELS]; /**< Likewise. */
+} InputAffine;
+
+/** Every buffer of a batch whose input is being made. */
+typedef struct InputBatch {
+    const int16_t *coefficients; /**< By image and component: [blocks_high_padded][pitch_blocks][64], quantised, natural order. */
+    const double *dct;           /**< [8][8]: the orthonormal DCT, row u, column x. */
+    const AxisDesc *axes;        /**< Each once. */
+    const InputPlane *planes;    /**< By grid. */
+    const InputGrid *grids;      /**< By image. */
+    const uint16_t *quants;      /**< [num_quants][64]: quantisation tables, natural order. */
+    const InputAffine *affine;   /**< [1] */
+    BandBlocks *bands;           /**< By axis: [num_output_blocks]. */
+    float *matrices;             /**< By axis: [num_output_blocks][max_band_blocks][64], element 8 u + a from frequency u to output a. */
+    void *luma;                  /**< [num_images][H/8][W/8][64] or, for INPUT_RGB, [num_images][H][W][4]: __half or float. */
+    void *chroma;                /**< [num_images][H/16][W/16][128]; none for INPUT_RGB. */
+    uint32_t *num_saturated;     /**< [num_images]: coefficients beyond INPUT_SATURATION; zero at first. */
+    uint32_t is_float;           /**< 1: outputs are float; 0: __half. */
+    uint32_t reserved;           /**< Zero. */
+} InputBatch;
+
+/** Parameters of `build_bands`: one CTA for BAND_TILE_MATRICES matrices. */
+typedef struct BuildBandsParams {
+    InputBatch batch;       /**< Reads axes and dct; writes bands and matrices. */
+    const InputTile *tiles; /**< [gridDim.x]: axes. */
+} BuildBandsParams;
+
+/** Parameters of `write_input`: one CTA a tile. Shared memory behind the struct: a tile of every plane of its grid. */
+typedef struct WriteInputParams {
+    InputBatch batch;       /**< Reads coefficients, bands, matrices; writes luma, chroma, num_saturated. */
+    const InputTile *tiles; /**< [gridDim.x]: grids. */
+} WriteInputParams;
+
 #endif

@@ -23,6 +23,9 @@
 #include "decode/write_segments.cuh"
 #include "decode/write_subsequences.cuh"
 
+#include "input/build_bands.cuh"
+#include "input/write_input.cuh"
+
 #include "nn/average_pixels.cuh"
 #include "nn/convolve.cuh"
 #include "nn/place_channels.cuh"

@@ -17,6 +17,13 @@ pub const SUBSEQUENCE_BAD_BEFORE: u32 = 65536;
 pub const CONVOLVE_DEPTH: u32 = 32;
 pub const CONVOLVE_OUTPUTS: u32 = 2;
 pub const AVERAGE_CHANNELS: u32 = 64;
+pub const INPUT_TILE_ROWS: u32 = 4;
+pub const INPUT_TILE_COLUMNS: u32 = 16;
+pub const INPUT_CHUNK_COLUMNS: u32 = 32;
+pub const BAND_TILE_MATRICES: u32 = 16;
+pub const NO_QUANT: u32 = 4294967295;
+pub const INPUT_CHANNELS: u32 = 192;
+pub const INPUT_SATURATION: f64 = 4096.0;
 #[doc = " Parameters of `checksum_words`: a digest of device memory, independent of the order in which it is read."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1188,6 +1195,316 @@ const _: () = {
         [::core::mem::offset_of!(AveragePixelsParams, channels) - 20usize];
 };
 impl Default for AveragePixelsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " The outputs' order is reversed."]
+pub const AXIS_MIRRORED: AxisFlag = 1;
+#[doc = " Outputs are samples; else DCT coefficients."]
+pub const AXIS_SAMPLES: AxisFlag = 2;
+#[doc = " Every output block is exactly one source block."]
+pub const AXIS_ALIGNED: AxisFlag = 4;
+#[doc = " AxisDesc::flags."]
+pub type AxisFlag = ::core::ffi::c_uint;
+#[doc = " Coefficients of Y."]
+pub const INPUT_LUMA: InputTarget = 0;
+#[doc = " Coefficients of Cb and Cr."]
+pub const INPUT_CHROMA: InputTarget = 1;
+#[doc = " Red, green, blue and a zero, sample by sample."]
+pub const INPUT_RGB: InputTarget = 2;
+#[doc = " What a grid's values become."]
+pub type InputTarget = ::core::ffi::c_uint;
+pub const INPUT_COLOR_GRAY: InputColor = 0;
+pub const INPUT_COLOR_YCBCR: InputColor = 1;
+pub const INPUT_COLOR_RGB: InputColor = 2;
+pub const INPUT_COLOR_CMYK: InputColor = 3;
+pub const INPUT_COLOR_YCCK: InputColor = 4;
+#[doc = " What a grid's planes are."]
+pub type InputColor = ::core::ffi::c_uint;
+#[doc = " Rows and columns change places."]
+pub const INPUT_TRANSPOSED: InputGridFlag = 1;
+#[doc = " Four components: 255 is no ink."]
+pub const INPUT_INVERTED: InputGridFlag = 2;
+#[doc = " There is no image: the result is zero."]
+pub const INPUT_FAILED: InputGridFlag = 4;
+#[doc = " InputGrid::flags."]
+pub type InputGridFlag = ::core::ffi::c_uint;
+#[doc = " One axis of one plane, from blocks of source coefficients to output blocks (src/resample/axis.rs). Positions are in samples."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct AxisDesc {
+    #[doc = " Where the box that is resized starts."]
+    pub start: f64,
+    #[doc = " Source samples per output sample."]
+    pub scale: f64,
+    #[doc = " The first sample that may be read."]
+    pub clip_start: u32,
+    #[doc = " One past the last."]
+    pub clip_end: u32,
+    #[doc = " Output blocks: as many bands."]
+    pub num_output_blocks: u32,
+    #[doc = " Source blocks of the longest band."]
+    pub max_band_blocks: u32,
+    #[doc = " Index into `bands`."]
+    pub first_band: u32,
+    #[doc = " Index into `matrices`: max_band_blocks for each output block."]
+    pub first_matrix: u32,
+    #[doc = " `AxisFlag`s."]
+    pub flags: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AxisDesc"][::core::mem::size_of::<AxisDesc>() - 48usize];
+    ["Alignment of AxisDesc"][::core::mem::align_of::<AxisDesc>() - 8usize];
+    ["Offset of field: AxisDesc::start"][::core::mem::offset_of!(AxisDesc, start) - 0usize];
+    ["Offset of field: AxisDesc::scale"][::core::mem::offset_of!(AxisDesc, scale) - 8usize];
+    ["Offset of field: AxisDesc::clip_start"][::core::mem::offset_of!(AxisDesc, clip_start) - 16usize];
+    ["Offset of field: AxisDesc::clip_end"][::core::mem::offset_of!(AxisDesc, clip_end) - 20usize];
+    ["Offset of field: AxisDesc::num_output_blocks"][::core::mem::offset_of!(AxisDesc, num_output_blocks) - 24usize];
+    ["Offset of field: AxisDesc::max_band_blocks"][::core::mem::offset_of!(AxisDesc, max_band_blocks) - 28usize];
+    ["Offset of field: AxisDesc::first_band"][::core::mem::offset_of!(AxisDesc, first_band) - 32usize];
+    ["Offset of field: AxisDesc::first_matrix"][::core::mem::offset_of!(AxisDesc, first_matrix) - 36usize];
+    ["Offset of field: AxisDesc::flags"][::core::mem::offset_of!(AxisDesc, flags) - 40usize];
+    ["Offset of field: AxisDesc::reserved"][::core::mem::offset_of!(AxisDesc, reserved) - 44usize];
+};
+#[doc = " The source blocks that an output block reads along an axis."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct BandBlocks {
+    #[doc = " The first."]
+    pub first_block: u32,
+    #[doc = " How many follow each other from there."]
+    pub num_blocks: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of BandBlocks"][::core::mem::size_of::<BandBlocks>() - 8usize];
+    ["Alignment of BandBlocks"][::core::mem::align_of::<BandBlocks>() - 4usize];
+    ["Offset of field: BandBlocks::first_block"][::core::mem::offset_of!(BandBlocks, first_block) - 0usize];
+    ["Offset of field: BandBlocks::num_blocks"][::core::mem::offset_of!(BandBlocks, num_blocks) - 4usize];
+};
+#[doc = " One component on its way to one grid."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct InputPlane {
+    #[doc = " Start of its plane in `coefficients`."]
+    pub first_coefficient: u64,
+    #[doc = " Blocks between the starts of two rows of blocks."]
+    pub pitch_blocks: u32,
+    #[doc = " Index into `axes`."]
+    pub vertical_axis: u32,
+    #[doc = " Index into `axes`."]
+    pub horizontal_axis: u32,
+    #[doc = " Index into `quants`; NO_QUANT: the plane is zero."]
+    pub quant: u32,
+    #[doc = " Brings samples to 8 bits."]
+    pub scale: f32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of InputPlane"][::core::mem::size_of::<InputPlane>() - 32usize];
+    ["Alignment of InputPlane"][::core::mem::align_of::<InputPlane>() - 8usize];
+    ["Offset of field: InputPlane::first_coefficient"][::core::mem::offset_of!(InputPlane, first_coefficient) - 0usize];
+    ["Offset of field: InputPlane::pitch_blocks"][::core::mem::offset_of!(InputPlane, pitch_blocks) - 8usize];
+    ["Offset of field: InputPlane::vertical_axis"][::core::mem::offset_of!(InputPlane, vertical_axis) - 12usize];
+    ["Offset of field: InputPlane::horizontal_axis"][::core::mem::offset_of!(InputPlane, horizontal_axis) - 16usize];
+    ["Offset of field: InputPlane::quant"][::core::mem::offset_of!(InputPlane, quant) - 20usize];
+    ["Offset of field: InputPlane::scale"][::core::mem::offset_of!(InputPlane, scale) - 24usize];
+    ["Offset of field: InputPlane::reserved"][::core::mem::offset_of!(InputPlane, reserved) - 28usize];
+};
+#[doc = " The planes of one image at one resolution. Blocks are counted as the file stores them, before rows and columns change places."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct InputGrid {
+    #[doc = " Slot in the outputs."]
+    pub image_idx: u32,
+    #[doc = " Index into `planes`."]
+    pub first_plane: u32,
+    #[doc = " 0 to 4; none: the values are zero."]
+    pub num_planes: u32,
+    #[doc = " Rows of output blocks."]
+    pub blocks_high: u32,
+    #[doc = " Output blocks in a row."]
+    pub blocks_wide: u32,
+    #[doc = " Output blocks in a row of a tile."]
+    pub tile_columns: u32,
+    #[doc = " An `InputTarget`."]
+    pub target: u8,
+    #[doc = " An `InputColor`."]
+    pub color: u8,
+    #[doc = " `InputGridFlag`s."]
+    pub flags: u8,
+    #[doc = " Zero."]
+    pub reserved: u8,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of InputGrid"][::core::mem::size_of::<InputGrid>() - 28usize];
+    ["Alignment of InputGrid"][::core::mem::align_of::<InputGrid>() - 4usize];
+    ["Offset of field: InputGrid::image_idx"][::core::mem::offset_of!(InputGrid, image_idx) - 0usize];
+    ["Offset of field: InputGrid::first_plane"][::core::mem::offset_of!(InputGrid, first_plane) - 4usize];
+    ["Offset of field: InputGrid::num_planes"][::core::mem::offset_of!(InputGrid, num_planes) - 8usize];
+    ["Offset of field: InputGrid::blocks_high"][::core::mem::offset_of!(InputGrid, blocks_high) - 12usize];
+    ["Offset of field: InputGrid::blocks_wide"][::core::mem::offset_of!(InputGrid, blocks_wide) - 16usize];
+    ["Offset of field: InputGrid::tile_columns"][::core::mem::offset_of!(InputGrid, tile_columns) - 20usize];
+    ["Offset of field: InputGrid::target"][::core::mem::offset_of!(InputGrid, target) - 24usize];
+    ["Offset of field: InputGrid::color"][::core::mem::offset_of!(InputGrid, color) - 25usize];
+    ["Offset of field: InputGrid::flags"][::core::mem::offset_of!(InputGrid, flags) - 26usize];
+    ["Offset of field: InputGrid::reserved"][::core::mem::offset_of!(InputGrid, reserved) - 27usize];
+};
+#[doc = " A CTA's work: a tile of a grid, or matrices of an axis."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct InputTile {
+    #[doc = " Index into `grids`, or into `axes`."]
+    pub owner_idx: u32,
+    #[doc = " Which tile of the grid, row by row; or the first matrix of the axis."]
+    pub first: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of InputTile"][::core::mem::size_of::<InputTile>() - 8usize];
+    ["Alignment of InputTile"][::core::mem::align_of::<InputTile>() - 4usize];
+    ["Offset of field: InputTile::owner_idx"][::core::mem::offset_of!(InputTile, owner_idx) - 0usize];
+    ["Offset of field: InputTile::first"][::core::mem::offset_of!(InputTile, first) - 4usize];
+};
+#[doc = " What is done to every value last: value * scale + shift, by channel."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct InputAffine {
+    #[doc = " Y in 0..64, Cb and Cr in 64..192; or red, green, blue in 0..3."]
+    pub scale: [f32; 192usize],
+    #[doc = " Likewise."]
+    pub shift: [f32; 192usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of InputAffine"][::core::mem::size_of::<InputAffine>() - 1536usize];
+    ["Alignment of InputAffine"][::core::mem::align_of::<InputAffine>() - 4usize];
+    ["Offset of field: InputAffine::scale"][::core::mem::offset_of!(InputAffine, scale) - 0usize];
+    ["Offset of field: InputAffine::shift"][::core::mem::offset_of!(InputAffine, shift) - 768usize];
+};
+impl Default for InputAffine {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Every buffer of a batch whose input is being made."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct InputBatch {
+    #[doc = " By image and component: [blocks_high_padded][pitch_blocks][64], quantised, natural order."]
+    pub coefficients: *const i16,
+    #[doc = " [8][8]: the orthonormal DCT, row u, column x."]
+    pub dct: *const f64,
+    #[doc = " Each once."]
+    pub axes: *const AxisDesc,
+    #[doc = " By grid."]
+    pub planes: *const InputPlane,
+    #[doc = " By image."]
+    pub grids: *const InputGrid,
+    #[doc = " [num_quants][64]: quantisation tables, natural order."]
+    pub quants: *const u16,
+    #[doc = " [1]"]
+    pub affine: *const InputAffine,
+    #[doc = " By axis: [num_output_blocks]."]
+    pub bands: *mut BandBlocks,
+    #[doc = " By axis: [num_output_blocks][max_band_blocks][64], element 8 u + a from frequency u to output a."]
+    pub matrices: *mut f32,
+    #[doc = " [num_images][H/8][W/8][64] or, for INPUT_RGB, [num_images][H][W][4]: __half or float."]
+    pub luma: *mut ::core::ffi::c_void,
+    #[doc = " [num_images][H/16][W/16][128]; none for INPUT_RGB."]
+    pub chroma: *mut ::core::ffi::c_void,
+    #[doc = " [num_images]: coefficients beyond INPUT_SATURATION; zero at first."]
+    pub num_saturated: *mut u32,
+    #[doc = " 1: outputs are float; 0: __half."]
+    pub is_float: u32,
+    #[doc = " Zero."]
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of InputBatch"][::core::mem::size_of::<InputBatch>() - 104usize];
+    ["Alignment of InputBatch"][::core::mem::align_of::<InputBatch>() - 8usize];
+    ["Offset of field: InputBatch::coefficients"][::core::mem::offset_of!(InputBatch, coefficients) - 0usize];
+    ["Offset of field: InputBatch::dct"][::core::mem::offset_of!(InputBatch, dct) - 8usize];
+    ["Offset of field: InputBatch::axes"][::core::mem::offset_of!(InputBatch, axes) - 16usize];
+    ["Offset of field: InputBatch::planes"][::core::mem::offset_of!(InputBatch, planes) - 24usize];
+    ["Offset of field: InputBatch::grids"][::core::mem::offset_of!(InputBatch, grids) - 32usize];
+    ["Offset of field: InputBatch::quants"][::core::mem::offset_of!(InputBatch, quants) - 40usize];
+    ["Offset of field: InputBatch::affine"][::core::mem::offset_of!(InputBatch, affine) - 48usize];
+    ["Offset of field: InputBatch::bands"][::core::mem::offset_of!(InputBatch, bands) - 56usize];
+    ["Offset of field: InputBatch::matrices"][::core::mem::offset_of!(InputBatch, matrices) - 64usize];
+    ["Offset of field: InputBatch::luma"][::core::mem::offset_of!(InputBatch, luma) - 72usize];
+    ["Offset of field: InputBatch::chroma"][::core::mem::offset_of!(InputBatch, chroma) - 80usize];
+    ["Offset of field: InputBatch::num_saturated"][::core::mem::offset_of!(InputBatch, num_saturated) - 88usize];
+    ["Offset of field: InputBatch::is_float"][::core::mem::offset_of!(InputBatch, is_float) - 96usize];
+    ["Offset of field: InputBatch::reserved"][::core::mem::offset_of!(InputBatch, reserved) - 100usize];
+};
+impl Default for InputBatch {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `build_bands`: one CTA for BAND_TILE_MATRICES matrices."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct BuildBandsParams {
+    #[doc = " Reads axes and dct; writes bands and matrices."]
+    pub batch: InputBatch,
+    #[doc = " [gridDim.x]: axes."]
+    pub tiles: *const InputTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of BuildBandsParams"][::core::mem::size_of::<BuildBandsParams>() - 112usize];
+    ["Alignment of BuildBandsParams"][::core::mem::align_of::<BuildBandsParams>() - 8usize];
+    ["Offset of field: BuildBandsParams::batch"][::core::mem::offset_of!(BuildBandsParams, batch) - 0usize];
+    ["Offset of field: BuildBandsParams::tiles"][::core::mem::offset_of!(BuildBandsParams, tiles) - 104usize];
+};
+impl Default for BuildBandsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `write_input`: one CTA a tile. Shared memory behind the struct: a tile of every plane of its grid."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct WriteInputParams {
+    #[doc = " Reads coefficients, bands, matrices; writes luma, chroma, num_saturated."]
+    pub batch: InputBatch,
+    #[doc = " [gridDim.x]: grids."]
+    pub tiles: *const InputTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of WriteInputParams"][::core::mem::size_of::<WriteInputParams>() - 112usize];
+    ["Alignment of WriteInputParams"][::core::mem::align_of::<WriteInputParams>() - 8usize];
+    ["Offset of field: WriteInputParams::batch"][::core::mem::offset_of!(WriteInputParams, batch) - 0usize];
+    ["Offset of field: WriteInputParams::tiles"][::core::mem::offset_of!(WriteInputParams, tiles) - 104usize];
+};
+impl Default for WriteInputParams {
     fn default() -> Self {
         let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
         unsafe {

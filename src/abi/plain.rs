@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 macro_rules! plain {
     ($($name:ident)*) => {$(
-        // SAFETY: integers and arrays of them, for which zero is a value.
+        // SAFETY: numbers and arrays of them, for which zero is a value.
         unsafe impl Zeroable for $name {}
         // SAFETY: repr(C) without padding: abi.h names every byte, and `plain_structs_have_no_padding` adds them up.
         unsafe impl Pod for $name {}
@@ -13,6 +13,7 @@ macro_rules! plain {
 }
 
 plain!(HuffmanSpec ScanComponent McuBlock ScanDesc ImageDesc WorkTile ImageOutcome);
+plain!(AxisDesc InputPlane InputGrid InputTile InputAffine);
 
 #[cfg(test)]
 mod tests {
@@ -30,5 +31,10 @@ mod tests {
         assert_eq!(size_of::<ImageDesc>(), 6 * 4);
         assert_eq!(size_of::<WorkTile>(), 2 * 4);
         assert_eq!(size_of::<ImageOutcome>(), 10 * 4);
+        assert_eq!(size_of::<AxisDesc>(), 2 * 8 + 8 * 4);
+        assert_eq!(size_of::<InputPlane>(), 8 + 6 * 4);
+        assert_eq!(size_of::<InputGrid>(), 6 * 4 + 4);
+        assert_eq!(size_of::<InputTile>(), 2 * 4);
+        assert_eq!(size_of::<InputAffine>(), 2 * 4 * INPUT_CHANNELS as usize);
     }
 }

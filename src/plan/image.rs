@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::ImageError;
-use crate::jpeg::{EntropyCoding, Frame, Header, Limits, Process, Progression, Scan, entropy_coded_end};
+use crate::jpeg::{EntropyCoding, Frame, Header, Limits, Natural, Process, Progression, Scan, entropy_coded_end};
 
 /// The longest data of one scan that the device takes: bit positions have 32 bits there.
 const MAX_SCAN_BYTES: usize = 1 << 28;
@@ -86,6 +86,15 @@ impl<'a> PlannedImage<'a> {
             scans.push(PlannedScan { data: scan.ecs_offset..end, scan });
         }
         Ok(Self { bytes, scans, is_complete: rules.progression.is_complete(), end: iter.position(), header })
+    }
+
+    /// The quantisation table in force at a component's first scan; `None` if it has none.
+    pub fn quant_table(&self, component_idx: usize) -> Option<Natural<u16>> {
+        let sends = |scan: &&PlannedScan| scan.scan.components.iter().any(|c| c.component_idx == component_idx);
+        let tables = &self.scans.iter().find(sends)?.scan.tables;
+        let quant_idx = self.header.frame.components[component_idx].quant_idx;
+        let table = tables.quant.get(usize::from(quant_idx)).and_then(Option::as_ref);
+        Some(table.map_or(Natural([0; 64]), |table| table.values))
     }
 }
 

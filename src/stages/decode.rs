@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::arena::Arena;
 use crate::abi::{self, DecodeBatch, ImageOutcome, Kernel, WorkTile};
-use crate::device::{Device, DeviceBuffer, Grid, PinnedBuffer, Stream};
-use crate::jpeg::{Coefficients, DecodeReport, Natural, Plane, Status, split_entropy_coded};
+use crate::device::{Device, DeviceBuffer, DeviceSlice, Grid, PinnedBuffer, Stream};
+use crate::jpeg::{Coefficients, DecodeReport, Plane, Status, split_entropy_coded};
 use crate::plan::{Array, DecodePlan, Layout, PlannedImage, Region};
 use crate::{CorruptKind, ImageError, Result};
 
@@ -48,6 +49,16 @@ impl DecodeStage {
         let on_device = [&self.upload, &self.scratch, &self.coefficients].map(|arena| arena.num_allocations);
         let on_host = [&self.staging, &self.outcomes].map(|arena| arena.num_allocations);
         on_device.iter().chain(&on_host).sum()
+    }
+
+    /// The stream that batches are decoded on: what is put on it after `submit` finds the batch's coefficients.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The coefficients of the batch that was submitted last; [`DecodePlan::planes`] says where each plane lies.
+    pub fn coefficients(&self) -> DeviceSlice<'_> {
+        self.coefficients.buffer.all()
     }
 
     /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
@@ -207,21 +218,11 @@ impl DecodeStage {
                 pitch_blocks: component.padded_blocks_wide,
                 padded_blocks_high: component.padded_blocks_high,
                 data,
-                quant: quant_table(image, component_idx),
+                quant: image.quant_table(component_idx),
             });
         }
         Ok(Coefficients { frame: header.frame.clone(), color: header.color, orientation: header.orientation, planes })
     }
-}
-
-/// The quantisation table in force at a component's first scan.
-fn quant_table(image: &PlannedImage<'_>, component_idx: usize) -> Option<Natural<u16>> {
-    let sends =
-        |scan: &&crate::plan::PlannedScan| scan.scan.components.iter().any(|c| c.component_idx == component_idx);
-    let tables = &image.scans.iter().find(sends)?.scan.tables;
-    let quant_idx = image.header.frame.components[component_idx].quant_idx;
-    let table = tables.quant.get(usize::from(quant_idx)).and_then(Option::as_ref);
-    Some(table.map_or(Natural([0; 64]), |table| table.values))
 }
 
 fn device_report(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> DeviceReport {
@@ -324,34 +325,5 @@ impl UploadLayout {
             let region = Region { offset_bytes: self.data.offset_bytes + offset_bytes, len_bytes: range.len() };
             put(region, &images[*image_idx].bytes[range.clone()]);
         }
-    }
-}
-
-/// A buffer that grows and never shrinks: by a quarter more than was asked for, so that batches of about one size soon take no more.
-#[derive(Debug)]
-struct Arena<B> {
-    device: Arc<dyn Device>,
-    buffer: B,
-    take: fn(&Arc<dyn Device>, usize) -> Result<B>,
-    len_bytes: usize,
-    num_allocations: u64,
-}
-
-impl<B> Arena<B> {
-    fn new(device: &Arc<dyn Device>, take: fn(&Arc<dyn Device>, usize) -> Result<B>) -> Result<Self> {
-        Ok(Self { device: Arc::clone(device), buffer: take(device, 0)?, take, len_bytes: 0, num_allocations: 1 })
-    }
-
-    fn reserve(&mut self, len_bytes: usize) -> Result<()> {
-        if len_bytes > self.len_bytes {
-            let wanted = len_bytes + len_bytes / 4;
-            // The old one goes first: the two need not fit side by side.
-            self.buffer = (self.take)(&self.device, 0)?;
-            self.len_bytes = 0;
-            self.buffer = (self.take)(&self.device, wanted)?;
-            self.len_bytes = wanted;
-            self.num_allocations += 1;
-        }
-        Ok(())
     }
 }

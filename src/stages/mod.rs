@@ -1,7 +1,10 @@
 //! Launch sequences, written once over [`Device`](crate::device::Device): the same on a GPU and on the emulator.
 
+mod arena;
 mod decode;
+mod input;
 mod network;
 
 pub use decode::{DecodeStage, DeviceReport};
+pub use input::InputStage;
 pub use network::{NetworkInput, NetworkOptions, NetworkStage};
