@@ -59,10 +59,13 @@ pub enum ImageError {
     },
     /// A declared limit refuses the file before any memory is taken for it.
     #[error(
-        "over the limit: {what} is {value}, at most {limit} allowed (raise it in `Limits`, if the file can be trusted)"
+        "over the limit: {what} is {value}, at most {limit} allowed (if the file can be trusted, raise `{name}`: \
+         `Limits::{name}`, --limit {name}=N)"
     )]
     OverLimit {
-        /// Which limit.
+        /// The field of [`Limits`](crate::jpeg::Limits) that was met.
+        name: &'static str,
+        /// What is limited.
         what: &'static str,
         /// What the file asks for.
         value: u64,

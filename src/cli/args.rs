@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
-use dctflow::jpeg::Policy;
+use dctflow::jpeg::{Limits, Policy};
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
 use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder, Task};
 use dctflow::{Error, ErrorKind, Result};
 
+use super::limits::LimitArgs;
 use super::output::say;
 use super::progress;
 
@@ -49,6 +50,8 @@ pub struct RunArgs {
     /// Partial images: strict (they fail), lenient, lenient:F (used from the fraction F on), skip (not classified).
     #[arg(long, value_name = "P", default_value = "lenient")]
     policy: Policy,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// A network ready to be run, and what is said of it.
@@ -102,10 +105,16 @@ impl RunArgs {
         self.batch.get()
     }
 
+    /// What a file may ask for.
+    pub fn limits(&self) -> Limits {
+        self.limits.limits()
+    }
+
     /// A session as the arguments ask for it. What `auto` took goes to standard error.
     pub fn session<'a>(&self, model: &'a Model) -> Result<SessionBuilder<'a>> {
         let device = resolve(self.device, Task::Classify)?.kind;
-        let mut builder = Session::builder(&model.weights).device(device).max_batch(self.batch()).policy(self.policy);
+        let builder = Session::builder(&model.weights).device(device).max_batch(self.batch());
+        let mut builder = builder.policy(self.policy).limits(self.limits());
         if let Some(threads) = self.threads {
             builder = builder.threads(threads.into());
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use dctflow::Result;
-use dctflow::jpeg::{Limits, Status};
+use dctflow::jpeg::Status;
 use dctflow::session::{Outcome, Prediction};
 use dctflow::sources::{ItemName, Sources};
 use serde_json::{Map, Value, json};
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<Done> {
     let report =
         Report { class_names: model.weights.metadata().class_names.clone(), model: model.name, json: args.json };
     drop(model.weights);
-    let sources = Sources::new(&args.paths, Limits::default().max_file_bytes);
+    let sources = Sources::new(&args.paths, args.run.limits().max_file_bytes);
     let (mut feeder, outcomes) = session.stream();
     let progress = progress::images();
     let mut out = Output::new();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args as ClapArgs;
 use dctflow::cpu::Decoded;
-use dctflow::jpeg::{Coefficients, DecodeReport, Limits, Plane, Status};
+use dctflow::jpeg::{Coefficients, DecodeReport, Plane, Status};
 use dctflow::session::{DeviceChoice, Task};
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{Error, ErrorKind, Result};
@@ -20,6 +20,7 @@ use serde_json::json;
 use super::Done;
 use super::args::{resolve, thread_pool, threads_parser};
 use super::decode::FileDecoder;
+use super::limits::LimitArgs;
 use super::output::{Output, add_status, name_bytes, object_for, status_word};
 use super::progress;
 
@@ -42,6 +43,8 @@ pub struct Args {
     /// Threads of the CPU [default: one per core].
     #[arg(long, value_name = "N", value_parser = threads_parser())]
     threads: Option<u16>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// One JSON object per file.
     #[arg(long)]
     json: bool,
@@ -72,7 +75,7 @@ pub fn run(args: &Args) -> Result<Done> {
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }
-    let limits = Limits::default();
+    let limits = args.limits.limits();
     let sources = Sources::new(&args.paths, limits.max_file_bytes);
     let mut decoder = FileDecoder::new(device, thread_pool(args.threads)?, limits)?;
     let progress = progress::images();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use dctflow::jpeg::{Limits, Status};
+use dctflow::jpeg::Status;
 use dctflow::session::{Evaluation, Outcome, Share};
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{Error, ErrorKind, Result};
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<Done> {
     };
     let mut report = Report::new(model.name, names, model.weights.config().classes)?;
     drop(model.weights);
-    let sources = Sources::new(&args.paths, Limits::default().max_file_bytes);
+    let sources = Sources::new(&args.paths, args.run.limits().max_file_bytes);
     let (mut feeder, outcomes) = session.stream();
     let progress = progress::images();
     let label_of = report.labels();

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::Done;
 use super::args::{resolve, thread_pool};
 use super::decode::FileDecoder;
+use super::limits::LimitArgs;
 use super::output::{Output, add_status, name_bytes, object_for, status_word};
 use super::parallel::for_each_in_order;
 
@@ -32,6 +33,8 @@ pub struct Args {
     /// What decodes: auto, cpu, cuda, cuda:N or emulator.
     #[arg(long, value_name = "DEVICE", default_value_t, requires = "decode")]
     device: DeviceChoice,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// One JSON object per file.
     #[arg(long)]
     json: bool,
@@ -54,7 +57,7 @@ struct Inspection {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    let limits = Limits::default();
+    let limits = args.limits.limits();
     let sources = Sources::new(&args.paths, limits.max_file_bytes);
     let pool = thread_pool(None)?;
     let mut out = Output::new();

@@ -8,6 +8,7 @@ mod decode;
 mod eval;
 mod held;
 mod inspect;
+mod limits;
 mod output;
 mod parallel;
 mod profile;

@@ -22,6 +22,10 @@ pub struct PieceData<'a> {
 /// The rules are those of [`entropy`](super::entropy): blocks that are not received are zero in sequential scans, and keep what they
 /// had in progressive ones. In a sequential scan, the MCUs after the first one that the data do not reach are left for the caller to
 /// set to zero.
+///
+/// `decisions_left` counts down the decisions that the file may still make, and is `None` once there were more: decoding ends there as if
+/// the data did. Decisions need a limit of their own, since those that turn out as expected take next to no data, hundreds of them a
+/// block.
 pub fn decode_interval(
     is_progressive: bool,
     scan: &Scan,
@@ -29,36 +33,12 @@ pub fn decode_interval(
     planes: &mut [Plane],
     mcus: Range<u32>,
     piece: PieceData,
+    decisions_left: &mut Option<u64>,
 ) -> IntervalOutcome {
     let mut decoder = IntervalDecoder::new(is_progressive, scan, piece.bytes);
-    for mcu_idx in mcus.clone() {
-        let (mcu_x, mcu_y) = layout.position(mcu_idx);
-        for (block_idx, place) in layout.blocks.iter().enumerate() {
-            let offset = place.offset(mcu_x, mcu_y);
-            let rest = planes[place.plane_idx].data.get_mut(offset..);
-            let Some(block) = rest.and_then(|rest| rest.first_chunk_mut::<64>()) else { continue };
-            let before = *block;
-            let result = decoder.decode_block(place.scan_component_idx, block);
-            let is_truncated = piece.is_unterminated && decoder.reader.is_past_end();
-            if result.is_ok() && !is_truncated {
-                continue;
-            }
-            *block = before;
-            if !is_progressive {
-                layout.zero_blocks_from(block_idx, planes, mcu_x, mcu_y);
-            }
-            let end_bits = (piece.start_byte + piece.bytes.len()) as u64 * 8;
-            if is_truncated {
-                return IntervalOutcome { end_bits, bad: None, truncated_mcu: Some(mcu_idx) };
-            }
-            if !is_progressive {
-                layout.zero_mcus(planes, mcu_idx + 1..mcus.end);
-            }
-            let bad = Some((mcu_idx, CorruptKind::BadRun, decoder.position_bits(piece).min(end_bits)));
-            return IntervalOutcome { end_bits, bad, truncated_mcu: None };
-        }
-    }
-    IntervalOutcome { end_bits: decoder.position_bits(piece), bad: None, truncated_mcu: None }
+    let outcome = decoder.decode_mcus(layout, planes, mcus, piece, *decisions_left);
+    *decisions_left = decisions_left.and_then(|left| left.checked_sub(decoder.reader.num_decisions));
+    outcome
 }
 
 /// A run of zeros passes the end of the band, or a magnitude has too many bits.
@@ -146,6 +126,46 @@ impl<'a> IntervalDecoder<'a> {
             statistics: vec![statistics; scan.components.len()],
             reader: DecisionReader::new(bytes),
         }
+    }
+
+    /// See [`decode_interval`].
+    fn decode_mcus(
+        &mut self,
+        layout: &ScanLayout,
+        planes: &mut [Plane],
+        mcus: Range<u32>,
+        piece: PieceData,
+        decisions_left: Option<u64>,
+    ) -> IntervalOutcome {
+        for mcu_idx in mcus.clone() {
+            let (mcu_x, mcu_y) = layout.position(mcu_idx);
+            for (block_idx, place) in layout.blocks.iter().enumerate() {
+                let offset = place.offset(mcu_x, mcu_y);
+                let rest = planes[place.plane_idx].data.get_mut(offset..);
+                let Some(block) = rest.and_then(|rest| rest.first_chunk_mut::<64>()) else { continue };
+                let before = *block;
+                let result = self.decode_block(place.scan_component_idx, block);
+                let is_truncated = (piece.is_unterminated && self.reader.is_past_end())
+                    || decisions_left.is_none_or(|left| self.reader.num_decisions > left);
+                if result.is_ok() && !is_truncated {
+                    continue;
+                }
+                *block = before;
+                if !self.is_progressive {
+                    layout.zero_blocks_from(block_idx, planes, mcu_x, mcu_y);
+                }
+                let end_bits = (piece.start_byte + piece.bytes.len()) as u64 * 8;
+                if is_truncated {
+                    return IntervalOutcome { end_bits, bad: None, truncated_mcu: Some(mcu_idx) };
+                }
+                if !self.is_progressive {
+                    layout.zero_mcus(planes, mcu_idx + 1..mcus.end);
+                }
+                let bad = Some((mcu_idx, CorruptKind::BadRun, self.position_bits(piece).min(end_bits)));
+                return IntervalOutcome { end_bits, bad, truncated_mcu: None };
+            }
+        }
+        IntervalOutcome { end_bits: self.position_bits(piece), bad: None, truncated_mcu: None }
     }
 
     /// Offset of the next byte, in bits from the beginning of the scan's destuffed data.
@@ -276,12 +296,13 @@ struct DecisionReader<'a> {
     a: u32,
     /// Shifts until the next byte is needed.
     ct: u32,
+    num_decisions: u64,
 }
 
 impl<'a> DecisionReader<'a> {
     /// T.81 D.2.7.
     fn new(bytes: &'a [u8]) -> Self {
-        let mut reader = Self { bytes, next_byte: 0, c: 0, a: 0x1_0000, ct: 0 };
+        let mut reader = Self { bytes, next_byte: 0, c: 0, a: 0x1_0000, ct: 0, num_decisions: 0 };
         reader.c = reader.byte() << 24;
         reader.c |= reader.byte() << 16;
         reader
@@ -302,6 +323,7 @@ impl<'a> DecisionReader<'a> {
     /// One decision (T.81 D.2.4, D.2.5). Renormalises before it rather than after, so that no byte is read before it is needed.
     #[inline]
     fn decode(&mut self, bin: &mut Bin) -> bool {
+        self.num_decisions += 1;
         while self.a < 0x8000 {
             if self.ct == 0 {
                 self.c |= self.byte() << 8;

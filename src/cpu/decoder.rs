@@ -29,18 +29,33 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Decoded {
     Decoder::default().decode(bytes, limits)
 }
 
-/// Decodes files one after the other. It keeps its working memory and its Huffman tables, and the planes that are given back to it.
-#[derive(Default)]
+/// Decodes files one after the other. It keeps its working memory and its Huffman tables, and the planes that are given back to it,
+/// unless an image was so large that they are better given back to the system.
 pub struct Decoder {
     scan_decoder: ScanDecoder,
     log: FaultLog,
     /// The memory of planes that were given back.
     spare: Vec<Vec<i16>>,
+    max_spare_bytes: u64,
+}
+
+impl Default for Decoder {
+    /// Keeps up to 128 MiB: what a photo of 24 megapixels in full colour takes.
+    fn default() -> Self {
+        Self::keeping(128 << 20)
+    }
 }
 
 impl Decoder {
     /// Planes of one image.
     const MAX_SPARE: usize = 4;
+
+    /// A decoder that keeps at most `max_spare_bytes` of planes between two images, and working memory only of images that are not
+    /// larger than that.
+    pub fn keeping(max_spare_bytes: u64) -> Self {
+        let (scan_decoder, log) = Default::default();
+        Self { scan_decoder, log, spare: Vec::new(), max_spare_bytes }
+    }
 
     /// Decodes one file. Never panics; whatever is wrong with the file stands in the report.
     pub fn decode(&mut self, bytes: &[u8], limits: &Limits) -> Decoded {
@@ -55,11 +70,26 @@ impl Decoder {
         self.keep_memory_of(coefficients.planes);
     }
 
-    /// Keeps the largest planes, no more than one image has.
+    /// Keeps the largest planes that it may keep, no more than one image has.
     fn keep_memory_of(&mut self, planes: Vec<Plane>) {
         self.spare.extend(planes.into_iter().map(|plane| plane.data));
         self.spare.sort_by_key(|data| std::cmp::Reverse(data.capacity()));
+        let mut bytes_left = self.max_spare_bytes;
+        self.spare.retain(|data| match bytes_left.checked_sub(data.capacity() as u64 * 2) {
+            Some(left) => {
+                bytes_left = left;
+                true
+            }
+            None => false,
+        });
         self.spare.truncate(Self::MAX_SPARE);
+    }
+
+    /// Gives the working memory back if it may be larger than what is kept.
+    fn trim_working_memory(&mut self, frame: &Frame, file_bytes: usize) {
+        if frame.coefficient_bytes() + file_bytes as u64 > self.max_spare_bytes {
+            (self.scan_decoder, self.log) = Default::default();
+        }
     }
 
     /// Decodes the scans of a file whose header was parsed already.
@@ -78,10 +108,12 @@ impl Decoder {
             scans_decoded: 0,
             visits: 0,
             max_visits: limits.max_visited_bytes(bytes.len()),
+            max_decisions: limits.max_decisions(bytes.len()),
         };
-        self.scan_decoder.begin_frame(frame);
+        self.scan_decoder.begin_frame(frame, limits.max_decisions(bytes.len()));
         let end = run.decode(header.scans(bytes), &mut self.scan_decoder, &mut self.log);
         let (report, planes) = run.finish(end, &self.log);
+        self.trim_working_memory(&header.frame, bytes.len());
         if report.status == Status::Failed {
             self.keep_memory_of(planes);
             return Decoded { coefficients: None, report };
@@ -138,6 +170,7 @@ struct FrameRun<'a> {
     /// Bytes of coefficients that the scans so far have visited.
     visits: u64,
     max_visits: u64,
+    max_decisions: u64,
 }
 
 impl FrameRun<'_> {
@@ -148,7 +181,7 @@ impl FrameRun<'_> {
                 Ok(Some(end)) => scans.set_entropy_coded_end(end),
                 Ok(None) => {}
                 Err(fault) => {
-                    self.other_fault.get_or_insert(fault);
+                    self.note(fault);
                     break;
                 }
             }
@@ -171,18 +204,27 @@ impl FrameRun<'_> {
                 self.latch_quant_tables(scan);
                 if !self.progression.note(scan) {
                     let what = "a progressive scan does not follow on the earlier ones";
-                    self.other_fault.get_or_insert(ImageError::Malformed { at_bytes: scan.sos_at as u64, what });
+                    self.note(ImageError::Malformed { at_bytes: scan.sos_at as u64, what });
                 }
                 self.scans_decoded += 1;
                 self.scans_complete += u32::from(log.num_faults == faults_before);
+                if decoder.is_out_of_decisions() {
+                    let what = "decisions of arithmetic coding, for a file of this length,";
+                    return Err(over_expansion(what, self.max_decisions.saturating_add(1), self.max_decisions));
+                }
                 Ok(Some(end))
             }
             Err(fault) => {
-                self.other_fault.get_or_insert(fault);
+                self.note(fault);
                 self.distrust_scan(scan, log);
                 Ok(None)
             }
         }
+    }
+
+    /// Takes note of a fault outside entropy-coded data.
+    fn note(&mut self, fault: ImageError) {
+        self.other_fault = first_reason(self.other_fault.take(), Some(fault));
     }
 
     /// The work of all scans together is bounded by the length of the file.
@@ -190,7 +232,7 @@ impl FrameRun<'_> {
         self.visits = self.visits.saturating_add(scan.visited_bytes(self.frame));
         if self.visits > self.max_visits {
             let what = "bytes of coefficients that its scans visit, for a file of this length,";
-            return Err(ImageError::OverLimit { what, value: self.visits, limit: self.max_visits });
+            return Err(over_expansion(what, self.visits, self.max_visits));
         }
         Ok(())
     }
@@ -235,10 +277,18 @@ impl FrameRun<'_> {
     }
 }
 
-/// The one with the smaller offset; a limit has none and comes last.
+/// The file asks for more work than its length pays for.
+fn over_expansion(what: &'static str, value: u64, limit: u64) -> ImageError {
+    ImageError::OverLimit { name: "max_expansion", what, value, limit }
+}
+
+/// A limit that was met, since it ended the decoding and can be raised; else the fault with the smaller offset.
 fn first_reason(a: Option<ImageError>, b: Option<ImageError>) -> Option<ImageError> {
-    let at = |reason: &ImageError| reason.at_bytes().unwrap_or(u64::MAX);
-    a.into_iter().chain(b).min_by_key(at)
+    let rank = |reason: &ImageError| match reason {
+        ImageError::OverLimit { .. } => None,
+        reason => Some(reason.at_bytes().unwrap_or(u64::MAX)),
+    };
+    a.into_iter().chain(b).min_by_key(rank)
 }
 
 #[cfg(test)]
@@ -403,5 +453,21 @@ mod tests {
             assert_eq!((decoded.report.status, decoded.report.scans), (Status::Failed, 1));
             assert!(decoder.spare.len() <= Decoder::MAX_SPARE);
         }
+    }
+
+    #[test]
+    fn only_so_much_memory_is_kept() {
+        let kept = |max_spare_bytes: u64| {
+            let mut decoder = Decoder::keeping(max_spare_bytes);
+            let mut file = GrayFile::new(code::SOF0, 64);
+            file.scan((0, 63), 0, &[0; 16]);
+            let decoded = decoder.decode(&file.bytes, &Limits::default());
+            decoded.coefficients.into_iter().for_each(|coefficients| decoder.recycle(coefficients));
+            (decoder.spare.len(), decoder.scan_decoder.working_bytes() > 0)
+        };
+        let (coefficient_bytes, file_bytes) = (64 * 128, 1000);
+        assert_eq!(kept(coefficient_bytes + file_bytes), (1, true));
+        assert_eq!(kept(coefficient_bytes), (1, false));
+        assert_eq!(kept(coefficient_bytes - 1), (0, false));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::frame::{ColorModel, ComponentSpec, EntropyCoding, Frame, Orientation, Process};
-use super::limits::Limits;
+use super::limits::{Allowance, Limits, check_limit};
 use super::marker::{Marker, code, next_marker};
 use super::metadata::Metadata;
 use super::order::ZigZag;
@@ -30,7 +30,7 @@ pub struct Header {
     pub has_dnl: bool,
     /// The first scan and the tables in force.
     pub first_scan: Scan,
-    max_scans: u32,
+    allowances: Allowances,
 }
 
 impl Header {
@@ -39,18 +39,18 @@ impl Header {
     /// Fails where nothing can be decoded: [`ImageError::NotJpeg`], [`ImageError::Malformed`], [`ImageError::Unsupported`], or
     /// [`ImageError::OverLimit`] before any memory is taken for coefficients.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ImageError> {
-        check_limit("bytes of the file", bytes.len() as u64, limits.max_file_bytes)?;
+        check_limit("max_file_bytes", "the file's size in bytes", bytes.len() as u64, limits.max_file_bytes)?;
         match bytes {
             [] => return Err(ImageError::NotJpeg { what: "the file is empty: make or copy it again" }),
             [0xFF, code::SOI, ..] => {}
             _ => return Err(ImageError::NotJpeg { what: "it does not begin with FF D8: convert it, or leave it out" }),
         }
-        let mut parser = Parser { bytes, pos: 2, limits: Some(limits), ..Parser::new(bytes) };
+        let mut parser = Parser { pos: 2, limits: Some(limits), ..Parser::new(bytes, Allowances::new(limits)) };
         let first_scan = parser.next_scan()?.ok_or(ImageError::Malformed {
             at_bytes: parser.pos as u64,
             what: "the file ends before its first scan",
         })?;
-        let frame_header = parser.frame_header.ok_or(INTERNAL_NO_FRAME)?;
+        let frame_header = parser.frame_header.ok_or(INTERNAL)?;
         let has_dnl = frame_header.height == 0;
         let height = if has_dnl { read_dnl(bytes, first_scan.ecs_offset)? } else { u32::from(frame_header.height) };
         let frame = frame_header.frame(height);
@@ -62,7 +62,7 @@ impl Header {
             has_dnl,
             frame,
             first_scan,
-            max_scans: limits.max_scans,
+            allowances: parser.allowances,
         })
     }
 
@@ -84,16 +84,9 @@ impl Header {
             restart_interval_mcus: first.restart_interval_mcus,
             frame_header: Some(FrameHeader::of(&self.frame)),
             sent,
-            ..Parser::new(bytes)
+            ..Parser::new(bytes, self.allowances)
         };
-        Scans {
-            parser,
-            pending: Some(first.clone()),
-            is_single: self.is_single_scan(),
-            scans_left: self.max_scans,
-            max_scans: self.max_scans,
-            is_done: false,
-        }
+        Scans { parser, pending: Some(first.clone()), is_single: self.is_single_scan(), is_done: false }
     }
 }
 
@@ -103,8 +96,6 @@ pub struct Scans<'a> {
     parser: Parser<'a>,
     pending: Option<Scan>,
     is_single: bool,
-    scans_left: u32,
-    max_scans: u32,
     is_done: bool,
 }
 
@@ -120,18 +111,10 @@ impl Scans<'_> {
     }
 
     fn read_next(&mut self) -> Result<Option<Scan>, ImageError> {
-        let scan = match self.pending.take() {
-            Some(first) => Some(first),
-            None => self.parser.next_scan()?,
-        };
-        if scan.is_some() {
-            self.scans_left = self.scans_left.checked_sub(1).ok_or(ImageError::OverLimit {
-                what: "the number of scans",
-                value: u64::from(self.max_scans) + 1,
-                limit: u64::from(self.max_scans),
-            })?;
+        match self.pending.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.parser.next_scan(),
         }
-        Ok(scan)
     }
 }
 
@@ -148,28 +131,40 @@ impl Iterator for Scans<'_> {
     }
 }
 
-const INTERNAL_NO_FRAME: ImageError = ImageError::Internal;
+/// What cannot happen.
+const INTERNAL: ImageError = ImageError::Internal;
 
-fn check_limit(what: &'static str, value: u64, limit: u64) -> Result<(), ImageError> {
-    if value > limit { Err(ImageError::OverLimit { what, value, limit }) } else { Ok(()) }
+/// How many scans, segments and tables may still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Allowances {
+    scans: Allowance,
+    segments: Allowance,
+    tables: Allowance,
+}
+
+impl Allowances {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            scans: Allowance::new("max_scans", "the number of scans", limits.max_scans),
+            segments: Allowance::new("max_segments", "the number of marker segments", limits.max_segments),
+            tables: Allowance::new("max_tables", "the number of tables", limits.max_tables),
+        }
+    }
 }
 
 /// The limits on dimensions; a height of 0 is still open.
 fn check_dimension_limits(width: u32, height: u32, limits: &Limits) -> Result<(), ImageError> {
-    check_limit("the width", u64::from(width), u64::from(limits.max_side))?;
-    check_limit("the height", u64::from(height), u64::from(limits.max_side))?;
-    check_limit("the number of pixels", u64::from(width) * u64::from(height), limits.max_pixels)
+    check_limit("max_side", "the width", u64::from(width), limits.max_side)?;
+    check_limit("max_side", "the height", u64::from(height), limits.max_side)?;
+    check_limit("max_pixels", "the number of pixels", u64::from(width) * u64::from(height), limits.max_pixels)
 }
 
 fn check_frame_limits(frame: &Frame, file_bytes: usize, limits: &Limits) -> Result<(), ImageError> {
     check_dimension_limits(frame.width, frame.height, limits)?;
-    let coefficient_bytes = frame.coefficient_bytes();
-    check_limit("bytes of coefficients", coefficient_bytes, limits.max_coefficient_bytes)?;
-    check_limit(
-        "bytes of coefficients, for a file of this length,",
-        coefficient_bytes,
-        limits.max_expansion.saturating_mul(file_bytes as u64).saturating_add(limits.free_coefficient_bytes),
-    )
+    let (what, value) = ("bytes of coefficients", frame.coefficient_bytes());
+    check_limit("max_coefficient_bytes", what, value, limits.max_coefficient_bytes)?;
+    let what = "bytes of coefficients, for a file of this length,";
+    check_limit("max_expansion", what, value, limits.coefficient_bytes_for(file_bytes))
 }
 
 /// The number of lines from the DNL segment that must follow the first scan's data (T.81 B.2.5).
@@ -230,6 +225,7 @@ impl FrameHeader {
 struct Parser<'a> {
     bytes: &'a [u8],
     pos: usize,
+    allowances: Allowances,
     /// Given while the frame header is still to come.
     limits: Option<&'a Limits>,
     tables: Arc<Tables>,
@@ -241,10 +237,11 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    fn new(bytes: &'a [u8], allowances: Allowances) -> Self {
         Self {
             bytes,
             pos: 0,
+            allowances,
             limits: None,
             tables: Arc::default(),
             restart_interval_mcus: 0,
@@ -271,11 +268,14 @@ impl<'a> Parser<'a> {
     fn read_segment(&mut self, marker: Marker) -> Result<(), ImageError> {
         let at = marker.at;
         match marker.code {
-            code::TEM | code::RST0..=code::RST7 => Ok(()),
-            code::SOI => Err(malformed(at, "a second SOI marker")),
-            code::DHT => self.segment(at)?.read_huffman_tables(self.tables_mut()),
-            code::DQT => self.segment(at)?.read_quant_tables(self.tables_mut()),
-            code::DAC => self.segment(at)?.read_conditioning(self.tables_mut()),
+            code::TEM | code::RST0..=code::RST7 => return Ok(()),
+            code::SOI => return Err(malformed(at, "a second SOI marker")),
+            _ => self.allowances.segments.spend()?,
+        }
+        match marker.code {
+            code::DHT => self.read_tables(at, Segment::read_huffman_table),
+            code::DQT => self.read_tables(at, Segment::read_quant_table),
+            code::DAC => self.read_tables(at, Segment::read_conditioning),
             code::DRI => self.read_restart_interval(at),
             code::SOF0..=code::SOF15 => self.read_frame_header(marker),
             code::APP0..=code::APP15 | code::COM => self.read_application_data(marker),
@@ -285,8 +285,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn tables_mut(&mut self) -> &mut Tables {
-        Arc::make_mut(&mut self.tables)
+    /// Reads a segment of tables, one after the other, with `read_table`.
+    fn read_tables(&mut self, at: usize, read_table: ReadTable<'a>) -> Result<(), ImageError> {
+        let mut segment = self.segment(at)?;
+        let tables = Arc::make_mut(&mut self.tables);
+        while !segment.payload.is_empty() {
+            self.allowances.tables.spend()?;
+            read_table(&mut segment, tables)?;
+        }
+        Ok(())
     }
 
     /// The payload of the segment whose length stands at `pos`; moves behind it.
@@ -368,6 +375,7 @@ impl<'a> Parser<'a> {
     /// which give all components the same identifier can be read.
     fn read_scan_header(&mut self, marker: Marker) -> Result<Scan, ImageError> {
         let at = marker.at;
+        self.allowances.scans.spend()?;
         let Some(frame_header) = self.frame_header.clone() else {
             return Err(malformed(at, "a scan before the frame header"));
         };
@@ -393,7 +401,7 @@ impl<'a> Parser<'a> {
             });
         }
         if frame_header.kind.1 == EntropyCoding::Huffman && frame_header.kind.0 != Process::Progressive {
-            self.tables_mut().fill_in_typical();
+            Arc::make_mut(&mut self.tables).fill_in_typical();
         }
         Ok(Scan {
             sos_at: at,
@@ -417,6 +425,9 @@ fn unsupported(at: usize, what: &'static str) -> ImageError {
     ImageError::Unsupported { at_bytes: at as u64, what }
 }
 
+/// Reads one table from the beginning of a segment, which is not empty.
+type ReadTable<'a> = fn(&mut Segment<'a>, &mut Tables) -> Result<(), ImageError>;
+
 /// A marker segment's payload: what follows its length.
 struct Segment<'a> {
     marker_at: usize,
@@ -435,59 +446,57 @@ impl<'a> Segment<'a> {
     }
 
     /// T.81 B.2.4.2. A table is not checked before a scan uses it.
-    fn read_huffman_tables(mut self, tables: &mut Tables) -> Result<(), ImageError> {
+    fn read_huffman_table(&mut self, tables: &mut Tables) -> Result<(), ImageError> {
         const WHAT: &str = "a DHT segment of wrong length";
-        while self.payload.len() >= 17 {
-            let head = self.take(17).ok_or(self.malformed(WHAT))?;
-            let mut bits = [0; 16];
-            bits.copy_from_slice(&head[1..]);
-            let num_codes: usize = bits.iter().map(|&n| usize::from(n)).sum();
-            if num_codes > 256 {
-                return Err(self.malformed("a Huffman table of more than 256 codes"));
-            }
-            let values = self.take(num_codes).ok_or(self.malformed(WHAT))?;
-            let slot = match head[0] {
-                class_and_idx @ 0..=3 => &mut tables.dc[usize::from(class_and_idx)],
-                class_and_idx @ 0x10..=0x13 => &mut tables.ac[usize::from(class_and_idx - 0x10)],
-                _ => return Err(self.malformed("a Huffman table for a slot that does not exist")),
-            };
-            *slot = Some(Arc::new(HuffmanTable::new(bits, values)));
+        let head = self.take(17).ok_or(self.malformed(WHAT))?;
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&head[1..]);
+        let num_codes: usize = bits.iter().map(|&n| usize::from(n)).sum();
+        if num_codes > 256 {
+            return Err(self.malformed("a Huffman table of more than 256 codes"));
         }
-        if self.payload.is_empty() { Ok(()) } else { Err(self.malformed(WHAT)) }
+        let values = self.take(num_codes).ok_or(self.malformed(WHAT))?;
+        let slot = match head[0] {
+            class_and_idx @ 0..=3 => &mut tables.dc[usize::from(class_and_idx)],
+            class_and_idx @ 0x10..=0x13 => &mut tables.ac[usize::from(class_and_idx - 0x10)],
+            _ => return Err(self.malformed("a Huffman table for a slot that does not exist")),
+        };
+        *slot = Some(Arc::new(HuffmanTable::new(bits, values)));
+        Ok(())
     }
 
     /// T.81 B.2.4.1.
-    fn read_quant_tables(mut self, tables: &mut Tables) -> Result<(), ImageError> {
+    fn read_quant_table(&mut self, tables: &mut Tables) -> Result<(), ImageError> {
         const WHAT: &str = "a DQT segment of wrong length";
-        while let Some(&[head]) = self.take(1) {
-            let mut zigzag = ZigZag([0u16; 64]);
-            let precision_bits = if head >> 4 == 0 { 8 } else { 16 };
-            let values = self.take(8 * usize::from(precision_bits)).ok_or(self.malformed(WHAT))?;
-            for (value, element) in zigzag.0.iter_mut().zip(values.chunks_exact(usize::from(precision_bits) / 8)) {
-                *value = element.iter().fold(0, |value, &byte| value << 8 | u16::from(byte));
-            }
-            let Some(slot) = tables.quant.get_mut(usize::from(head & 15)) else {
-                return Err(self.malformed("a quantisation table for a slot that does not exist"));
-            };
-            *slot = Some(Arc::new(QuantTable { values: zigzag.to_natural(), precision_bits }));
+        let head = self.take(1).ok_or(self.malformed(WHAT))?[0];
+        let mut zigzag = ZigZag([0u16; 64]);
+        let precision_bits = if head >> 4 == 0 { 8 } else { 16 };
+        let values = self.take(8 * usize::from(precision_bits)).ok_or(self.malformed(WHAT))?;
+        for (value, element) in zigzag.0.iter_mut().zip(values.chunks_exact(usize::from(precision_bits) / 8)) {
+            *value = element.iter().fold(0, |value, &byte| value << 8 | u16::from(byte));
         }
+        let Some(slot) = tables.quant.get_mut(usize::from(head & 15)) else {
+            return Err(self.malformed("a quantisation table for a slot that does not exist"));
+        };
+        *slot = Some(Arc::new(QuantTable { values: zigzag.to_natural(), precision_bits }));
         Ok(())
     }
 
     /// T.81 B.2.4.3.
-    fn read_conditioning(mut self, tables: &mut Tables) -> Result<(), ImageError> {
-        while let Some(&[class_and_idx, value]) = self.take(2) {
-            let conditioning = &mut tables.conditioning;
-            match (class_and_idx, value & 15, value >> 4) {
-                (idx @ 0..=15, lower, upper) if lower <= upper => {
-                    conditioning.dc_lower[usize::from(idx)] = lower;
-                    conditioning.dc_upper[usize::from(idx)] = upper;
-                }
-                (idx @ 0x10..=0x1F, ..) => conditioning.ac_kx[usize::from(idx - 0x10)] = value,
-                _ => return Err(self.malformed("arithmetic conditioning that makes no sense")),
+    fn read_conditioning(&mut self, tables: &mut Tables) -> Result<(), ImageError> {
+        let &[class_and_idx, value] = self.take(2).ok_or(self.malformed("a DAC segment of wrong length"))? else {
+            return Err(INTERNAL);
+        };
+        let conditioning = &mut tables.conditioning;
+        match (class_and_idx, value & 15, value >> 4) {
+            (idx @ 0..=15, lower, upper) if lower <= upper => {
+                conditioning.dc_lower[usize::from(idx)] = lower;
+                conditioning.dc_upper[usize::from(idx)] = upper;
             }
+            (idx @ 0x10..=0x1F, ..) => conditioning.ac_kx[usize::from(idx - 0x10)] = value,
+            _ => return Err(self.malformed("arithmetic conditioning that makes no sense")),
         }
-        if self.payload.is_empty() { Ok(()) } else { Err(self.malformed("a DAC segment of wrong length")) }
+        Ok(())
     }
 
     /// T.81 B.2.2.
@@ -644,7 +653,7 @@ mod tests {
         assert_eq!(what(parse(cut)), "the number of pixels");
         let small = file(&[&quant_table(), &segment(code::SOF0, &FRAME), &segment(code::SOS, &SCAN_OF_ALL)]);
         let refused = |limits: Limits| what(Header::parse(&small, &limits));
-        assert_eq!(refused(Limits { max_file_bytes: 9, ..Limits::default() }), "bytes of the file");
+        assert_eq!(refused(Limits { max_file_bytes: 9, ..Limits::default() }), "the file's size in bytes");
         assert_eq!(refused(Limits { max_side: 23, ..Limits::default() }), "the width");
         assert_eq!(refused(Limits { max_coefficient_bytes: 1535, ..Limits::default() }), "bytes of coefficients");
         assert!(

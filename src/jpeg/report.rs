@@ -33,7 +33,7 @@ impl Status {
 pub struct DecodeReport {
     /// How much was decoded.
     pub status: Status,
-    /// Why not everything: the fault with the smallest byte offset. `None` if complete.
+    /// Why not everything: a limit that was met, else the fault with the smallest byte offset. `None` if complete.
     pub reason: Option<ImageError>,
     /// The first MCU not to be trusted, if there is one: a file whose last scans are missing is partial without any.
     pub first_untrusted_mcu: Option<u32>,

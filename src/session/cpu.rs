@@ -9,6 +9,7 @@ use cpu_time::ThreadTime;
 use rayon::prelude::*;
 
 use super::batch::Image;
+use super::budget::Budget;
 use super::builder::SessionBuilder;
 use super::outcome::Outcome;
 use super::slots::Backend;
@@ -49,6 +50,10 @@ struct Front {
     axes: Mutex<AxisCache>,
     /// Decoders with their working memory: as many as images were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
+    /// What each of them may keep from one image to the next.
+    spare_bytes: u64,
+    /// For the coefficients of images that are being decoded.
+    memory: Budget,
     clocks: Clocks,
 }
 
@@ -83,6 +88,8 @@ impl Shared {
             kind: inference.input,
             axes: Mutex::default(),
             decoders: Mutex::default(),
+            spare_bytes: settings.limits.max_batch_bytes / pool.current_num_threads() as u64,
+            memory: Budget::new(settings.limits.max_batch_bytes),
             clocks: Clocks::default(),
         };
         let engine = pool.install(|| Engine::new(inference))?;
@@ -191,7 +198,8 @@ impl Front {
             Ok(header) => header,
             Err(reason) => return failed(image, reason),
         };
-        let mut decoder = self.lock_decoders().pop().unwrap_or_default();
+        let _share = self.memory.take(header.frame.coefficient_bytes());
+        let mut decoder = self.lock_decoders().pop().unwrap_or_else(|| Decoder::keeping(self.spare_bytes));
         let Decoded { coefficients, report } =
             self.clocks.entropy.time(|| decoder.decode_scans(&image.bytes, header, &self.limits));
         let mut outcome = Outcome::decoded(image.tag, &report);

@@ -21,6 +21,7 @@
 //! A session may be shared by threads (`&Session` is `Send`). Dropped, it finishes what was submitted; tickets stay valid.
 
 mod batch;
+mod budget;
 mod builder;
 mod cpu;
 mod decoder;

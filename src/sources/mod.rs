@@ -168,7 +168,11 @@ fn read_at_most(reader: impl Read, expected_bytes: u64, max_bytes: u64) -> Resul
 }
 
 fn check_size(value: u64, limit: u64) -> Result<(), ImageError> {
-    if value > limit { Err(ImageError::OverLimit { what: "the file's size in bytes", value, limit }) } else { Ok(()) }
+    if value > limit {
+        Err(ImageError::OverLimit { name: "max_file_bytes", what: "the file's size in bytes", value, limit })
+    } else {
+        Ok(())
+    }
 }
 
 fn source(code: &'static str, message: impl Into<String>) -> ImageError {
@@ -239,7 +243,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.jpg");
         std::fs::write(&file, [0; 101]).unwrap();
-        let expected = ImageError::OverLimit { what: "the file's size in bytes", value: 101, limit: 100 };
+        let expected =
+            ImageError::OverLimit { name: "max_file_bytes", what: "the file's size in bytes", value: 101, limit: 100 };
         assert_eq!(read_file(&file, 100), Err(expected));
         assert_eq!(read_file(&file, 101).map(|bytes| bytes.len()), Ok(101));
         let endless = read_at_most(io::repeat(0), 0, 100).map_err(|e| e.code());

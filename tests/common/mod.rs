@@ -5,6 +5,7 @@ pub mod cases;
 pub mod compare;
 pub mod devices;
 pub mod engines;
+pub mod hostile;
 pub mod library;
 pub mod malformed;
 pub mod matrix;

@@ -90,11 +90,14 @@ pub struct ScanDecoder {
     destuffed: Destuffed,
     lookups: LookupCache,
     nonzero: NonzeroMasks,
+    /// Of arithmetic coding, for all scans; `None` once there were more.
+    decisions_left: Option<u64>,
 }
 
 impl ScanDecoder {
-    /// Makes ready for a new frame, whose planes are zero if it is progressive.
-    pub fn begin_frame(&mut self, frame: &Frame) {
+    /// Makes ready for a new frame, whose planes are zero if it is progressive. `max_decisions`: what arithmetic coding may decode.
+    pub fn begin_frame(&mut self, frame: &Frame, max_decisions: u64) {
+        self.decisions_left = Some(max_decisions);
         if (frame.process, frame.coding) == (Process::Progressive, EntropyCoding::Huffman) {
             self.nonzero.reset(frame);
         }
@@ -125,11 +128,23 @@ impl ScanDecoder {
             destuffed: &self.destuffed,
             coded: &coded,
             nonzero: &mut self.nonzero,
+            decisions_left: &mut self.decisions_left,
             planes,
             log,
         };
         run.decode_intervals(num_intervals);
         Ok(coded.end)
+    }
+
+    /// Whether there were more decisions than the frame may have: then nothing more of it is decoded.
+    pub fn is_out_of_decisions(&self) -> bool {
+        self.decisions_left.is_none()
+    }
+
+    /// Memory held for the next scan, in bytes.
+    #[cfg(test)]
+    pub fn working_bytes(&self) -> usize {
+        self.destuffed.data.capacity()
     }
 
     fn prepare(&mut self, frame: &Frame, scan: &Scan) -> Result<Coding, ImageError> {
@@ -173,6 +188,7 @@ struct ScanRun<'a> {
     destuffed: &'a Destuffed,
     coded: &'a EntropyCoded,
     nonzero: &'a mut NonzeroMasks,
+    decisions_left: &'a mut Option<u64>,
     planes: &'a mut [Plane],
     log: &'a mut FaultLog,
 }
@@ -295,7 +311,7 @@ impl ScanRun<'_> {
                     start_byte: piece.start,
                     is_unterminated: self.coded.is_unterminated && is_last,
                 };
-                arithmetic::decode_interval(is_progressive, scan, layout, planes, mcus, piece)
+                arithmetic::decode_interval(is_progressive, scan, layout, planes, mcus, piece, self.decisions_left)
             }
         }
     }
