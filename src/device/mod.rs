@@ -13,10 +13,12 @@ pub mod emulator;
 mod memory;
 mod ops;
 mod stream;
+mod trace;
 
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
 pub use ops::{ConvolveTile, KernelOps, Ops};
 pub use stream::{Event, Grid, Stream};
+pub use trace::{TraceDetail, TraceSpan};
 
 use crate::Result;
 use crate::abi::{Counter, KernelId};
@@ -44,6 +46,8 @@ pub struct DeviceInfo {
     pub compute_capability: (u32, u32),
     /// Streaming multiprocessors.
     pub num_sms: u32,
+    /// The highest clock of the multiprocessors, where there is one.
+    pub sm_clock_mhz: Option<u32>,
     /// The most shared memory that a CTA can ask for.
     pub max_smem_bytes: u32,
     /// All of its memory.

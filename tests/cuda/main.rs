@@ -5,7 +5,7 @@
 
 use dctflow::abi::{ChecksumWords, ChecksumWordsParams};
 use dctflow::device::cuda::Cuda;
-use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream};
+use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
 use dctflow::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,6 +69,7 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     let buffer = DeviceBuffer::new(&device, 4096)?;
     let mut staging = PinnedBuffer::new(&device, 4096)?;
     assert_eq!(DeviceBuffer::new(&device, 1 << 40).unwrap_err().kind(), ErrorKind::OutOfMemory);
+    stream.start_trace(TraceDetail::Operations);
     stream.record(&start)?;
     stream.fill(buffer.slice(0..100), 1)?;
     stream.copy(buffer.slice(0..100), buffer.slice(100..200))?;
@@ -82,6 +83,7 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
         let error = stream.launch::<ChecksumWords>(Grid::x(4), 1 << 20, &params).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
+    println!("{:?}", stream.finish_trace()?);
     stream.record(&end)?;
     other.wait_for(&end)?;
     other.synchronize()?;
@@ -142,7 +144,14 @@ fn with_a_driver_older_than_the_kernels() {
 
 #[test]
 fn with_a_gpu_everything_is_given_back() {
-    let well = ["Fake GPU", "max_smem_bytes: 101376", "happened: true, 1.5ms", "well", "not given back: 0"];
+    let well = [
+        "Fake GPU",
+        "name: \"checksum_words\", time: 1.5ms",
+        "max_smem_bytes: 101376",
+        "happened: true, 1.5ms",
+        "well",
+        "not given back: 0",
+    ];
     expect_of_kernels("", &well, &["KernelsNotBuilt: "]);
     expect_of_kernels("query=600", &["happened: false", "not given back: 0"], &["KernelsNotBuilt: "]);
 }

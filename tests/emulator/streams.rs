@@ -3,7 +3,7 @@
 use crate::selftest::SCHEDULES;
 use dctflow::abi::*;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
-use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream};
+use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
 use dctflow::{ErrorKind, Result};
 use std::sync::Arc;
 
@@ -241,4 +241,27 @@ fn schedules_have_names() {
     for wrong in ["", "random", "random:", "random:x", "Forward"] {
         assert_eq!(wrong.parse::<Schedule>().unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
     }
+}
+
+#[test]
+fn a_trace_tells_what_took_its_time() {
+    let device = device(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    let params = ChecksumWordsParams { words: buffer.ptr(0), checksum: buffer.ptr(0), num_words: 0, reserved: 0 };
+    let words = [0u8; 64];
+    let names = |detail| {
+        stream.start_trace(detail);
+        // SAFETY: `words` and the buffer outlive the trace, whose end is waited for.
+        unsafe {
+            stream.upload(buffer.all(), &words).unwrap();
+            stream.launch::<ChecksumWords>(Grid::x(1), 0, &params).unwrap();
+        }
+        stream.fill(buffer.all(), 1).unwrap();
+        stream.download_now(&mut [0; 64], buffer.all()).unwrap();
+        stream.finish_trace().unwrap().iter().map(|span| span.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(TraceDetail::Operations), ["upload", "checksum_words", "fill", "download"]);
+    assert_eq!(names(TraceDetail::Phases), ["upload", "device", "download"]);
+    assert!(stream.finish_trace().unwrap().is_empty());
 }

@@ -91,7 +91,8 @@ fn find_device(driver: &Driver, ordinal: u32) -> Result<CUdevice> {
 
 fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
     use CUdevice_attribute::{
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        CU_DEVICE_ATTRIBUTE_CLOCK_RATE as SM_CLOCK_KHZ, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
         CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MAX_SMEM_BYTES,
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS,
     };
@@ -116,6 +117,7 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
         name: String::from_utf8_lossy(name).into_owned(),
         compute_capability: (attribute(MAJOR)?, attribute(MINOR)?),
         num_sms: attribute(NUM_SMS)?,
+        sm_clock_mhz: Some(attribute(SM_CLOCK_KHZ)? / 1000).filter(|&mhz| mhz > 0),
         max_smem_bytes: attribute(MAX_SMEM_BYTES)?,
         memory_bytes: memory_bytes as u64,
     })

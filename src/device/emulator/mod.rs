@@ -111,6 +111,7 @@ impl Emulator {
             name: "emulator".to_owned(),
             compute_capability: (8, 0),
             num_sms: options.num_os_threads as u32,
+            sm_clock_mhz: None,
             max_smem_bytes: options.max_smem_bytes,
             memory_bytes: options.memory_bytes,
         };
