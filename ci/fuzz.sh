@@ -19,7 +19,7 @@ RUSTFLAGS=$(tr '\n' ' ' <<<"$coverage") cargo build --release --quiet --target "
 for target in "${targets[@]}"; do
     mkdir -p "artifacts/$target" "corpus/$target"
     seeds=$CARGO_TARGET_DIR/seeds
-    [[ -d $seeds ]] || (cd .. && cargo run --quiet --example write_test_files -- "target/fuzz/seeds")
+    [[ -d $seeds ]] || (cd .. && env -u CARGO_TARGET_DIR cargo run --quiet --example write_test_files -- "target/fuzz/seeds")
     kept=()
     for folder in "regressions/$target" "seeds/$target"; do [[ -d $folder ]] && kept+=("$folder"); done
     echo "== $target for $seconds s"

@@ -44,11 +44,6 @@ impl DecodeStage {
         })
     }
 
-    /// The stream that it works on: to be traced, or to be waited for by others.
-    pub fn stream(&self) -> &Stream {
-        &self.stream
-    }
-
     /// How often memory was taken so far: it stays the same once the largest batch was seen.
     pub fn num_allocations(&self) -> u64 {
         let on_device = [&self.upload, &self.scratch, &self.coefficients].map(|arena| arena.num_allocations);
