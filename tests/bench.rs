@@ -264,6 +264,41 @@ fn compare_warns_of_what_cannot_be_compared() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("dctflow bench --json"));
 }
 
+#[test]
+fn reports_hold_every_measurement_and_mark_what_is_not_valid() {
+    let folder = Folder::new();
+    folder.write("a.json", made_up(STEADY, true));
+    folder.write("b.json", made_up(STEADY.map(|rate| rate * 2.0), false));
+    let markdown = folder.text("bench report a.json b.json", 0);
+    assert!(markdown.contains("| 1000.0 |") && markdown.contains("| 2000.0 |"), "{markdown}");
+    assert!(markdown.contains("| yes |") && markdown.contains("| **no**: noise |"), "{markdown}");
+    let csv = folder.text("bench report --format csv a.json b.json", 0);
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|fields| fields.len() == lines[0].len()), "{csv}");
+    let rate_idx = lines[0].iter().position(|name| *name == "images_per_s").unwrap();
+    assert_eq!((lines[1][rate_idx], lines[2].last()), ("1000", Some(&"too-noisy")));
+    let svg = folder.text("bench report --format svg a.json b.json", 0);
+    assert!(
+        svg.starts_with("<svg") && svg.contains("1000 images/s<") && svg.contains("2000 images/s, not valid"),
+        "{svg}"
+    );
+    let all: Value = serde_json::from_str(&folder.text("bench report --json a.json b.json", 0)).unwrap();
+    assert_eq!(all["records"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn latencies_are_drawn_over_the_rate() {
+    let folder = Folder::new();
+    let record = folder.record("latency --weights small.safetensors --images 2 --batch 4 --rate 200,400", 0);
+    folder.write("latency.json", record.to_string());
+    let svg = folder.text("bench report --format svg latency.json", 0);
+    assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+    assert_eq!(svg.matches("<circle").count(), 8, "{svg}");
+    let markdown = folder.text("bench report latency.json", 0);
+    assert!(markdown.contains("| one at a time |") && markdown.contains("| 400 images/s offered |"), "{markdown}");
+}
+
 /// Three runs a side, in turns: the runs are the samples, not their windows.
 #[test]
 fn several_runs_are_compared_by_run() {

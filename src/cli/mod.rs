@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod chart;
 mod classify;
 mod coefficients;
 mod decode;

@@ -6,6 +6,7 @@ mod latency;
 mod machine;
 mod measure;
 mod record;
+mod report;
 mod stats;
 mod table;
 mod workload;
@@ -52,6 +53,7 @@ Examples:
   dctflow bench --network resnet50-rgb,late-concat-rfa --batch 1,8,32 --json photos/ > record.json
   dctflow bench decode --threads 1,2 photos/
   dctflow bench latency --load 20,50,80 --json > latency.json
+  dctflow bench report --format svg latency.json > latency.svg
   dctflow bench compare before.json after.json";
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +68,7 @@ enum Command {
     E2e(E2eArgs),
     /// JPEG bytes to logits, image by image: one at a time, then random arrivals at rising rates
     Latency(LatencyArgs),
+    Report(report::Args),
     Compare(compare::Args),
 }
 
@@ -190,6 +193,7 @@ pub fn run(args: &Args) -> Result<Done> {
         Some(Command::Input(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Input),
         Some(Command::Network(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Network),
         Some(Command::Latency(args)) => Bench::prepare(&args.common, Task::Classify)?.latency(args),
+        Some(Command::Report(args)) => report::run(args),
         Some(Command::Compare(args)) => compare::run(args),
     }
 }

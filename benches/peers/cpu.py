@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Our decoder and our whole path beside what people use today, on the CPU: the same files and cores, in turns, in one run.
+
+    benches/peers/run.sh [FILES or FOLDERS]      (makes the environment and calls this)
+
+Two groups. *Decoding*, one core: ours and libjpeg-turbo's end at coefficients; the peers that end at pixels do more (inverse DCT,
+upsampling, colour conversion), which is just what a network on coefficients saves. *Bytes to logits*, all cores: ours against Pillow
+(decode, short side 256, centre crop 224; threads, since Pillow lets go of the interpreter's lock) and ONNX Runtime on the same
+ResNet-50 with the same random weights.
+
+A ratio is ours over theirs, from runs of one round that follow one another: geometric mean over rounds with its 95 % interval.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import PIL
+from PIL import Image, features
+
+ROOT = Path(__file__).resolve().parents[2]
+DECODERS = ["dctflow-coefficients", "libjpeg-coefficients", "zune-pixels", "jpeg-decoder-pixels", "pillow-pixels"]
+PATHS = ["dctflow-e2e:resnet50-rgb", "dctflow-e2e:late-concat-rfa-thinner", "pillow-onnxruntime:resnet50-rgb"]
+ABOUT = {
+    "dctflow-coefficients": "dctflow, to coefficients",
+    "libjpeg-coefficients": "libjpeg-turbo's C decoder (mozjpeg 4.1), to coefficients",
+    "zune-pixels": "zune-jpeg, to pixels",
+    "jpeg-decoder-pixels": "jpeg-decoder, to pixels",
+    "pillow-pixels": "Pillow (libjpeg-turbo with SIMD), to pixels",
+    "dctflow-e2e:resnet50-rgb": "dctflow, resnet50-rgb",
+    "dctflow-e2e:late-concat-rfa-thinner": "dctflow, late-concat-rfa-thinner",
+    "pillow-onnxruntime:resnet50-rgb": "Pillow + ONNX Runtime, resnet50-rgb",
+}
+
+
+class OurSide:
+    """The program `benches/peers/main.rs`, which does one task per line."""
+
+    def __init__(self, executable, folder, arguments, files):
+        command = [executable, str(folder), str(arguments.threads), str(arguments.batch), *map(str, files)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.about = json.loads(self._answer())
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("our side ended; see above")
+        return line
+
+    def seconds(self, task):
+        self.process.stdin.write(task + "\n")
+        self.process.stdin.flush()
+        return float(self._answer())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Pillow:
+    """Pillow alone, and Pillow with ONNX Runtime."""
+
+    def __init__(self, folder, files, arguments):
+        self.files = [Path(file).read_bytes() for file in files]
+        self.batch = arguments.batch
+        self.pool = ThreadPoolExecutor(arguments.threads)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = arguments.threads
+        # Threads that spin after a run would spin on others' time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0" if arguments.no_spinning else "1")
+        self.session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+
+    def seconds(self, task):
+        start = time.perf_counter()
+        if task == "pillow-pixels":
+            for file in self.files:
+                Image.open(BytesIO(file)).convert("RGB")
+        else:
+            self.classify()
+        return time.perf_counter() - start
+
+    def classify(self):
+        # The next batch is decoded while the network runs on this one.
+        chunks = [self.files[i : i + self.batch] for i in range(0, len(self.files), self.batch)]
+        coming = [self.pool.submit(prepare, file) for file in chunks[0]]
+        for following in chunks[1:] + [[]]:
+            images = np.stack([image.result() for image in coming])
+            coming = [self.pool.submit(prepare, file) for file in following]
+            logits = self.session.run(None, {"rgb": images})[0]
+            assert logits.shape[0] == len(images)
+
+
+def prepare(file):
+    """A file to the network's input: short side 256, centre crop 224, samples in 0..1 (the model normalises them)."""
+    image = Image.open(BytesIO(file))
+    scale = 256 / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    image = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - 224) // 2, (height - 224) // 2
+    array = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32) / 255
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def run_group(tasks, runners, rounds):
+    """Seconds of each task, round by round; the first round warms up. The order changes, so that no task always follows the same one."""
+    seconds = {task: [] for task in tasks}
+    order = random.Random(1)
+    for round_idx in range(rounds + 1):
+        for task in order.sample(tasks, len(tasks)):
+            took = runners[task].seconds(task)
+            if round_idx:
+                seconds[task].append(took)
+            if "onnxruntime" in task:
+                time.sleep(0.05)
+    return seconds
+
+
+def ratio(ours, theirs):
+    """How many times as fast ours is: geometric mean of paired rounds, and its 95 % interval (Student's t)."""
+    logs = [math.log(b / a) for a, b in zip(ours, theirs)]
+    mean, half = statistics.fmean(logs), 0.0
+    if len(logs) > 1:
+        t = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}.get(len(logs) - 1, 2.26)
+        half = t * statistics.stdev(logs) / math.sqrt(len(logs))
+    return [round(math.exp(x), 3) for x in (mean, mean - half, mean + half)]
+
+
+def results_of(group, seconds, about):
+    """One result per task: rates, and the ratio of ours to it for each of our own tasks in the group."""
+    results = []
+    for task, times in seconds.items():
+        median = statistics.median(times)
+        result = {
+            "group": group,
+            "task": task,
+            "images_per_s": round(len(about["files"]) / median, 2),
+            "mb_in_per_s": round(about["bytes"] / median / 1e6, 2),
+            "mpixels_per_s": round(about["pixels"] / median / 1e6, 2),
+            "seconds": [round(s, 5) for s in times],
+        }
+        if not task.startswith("dctflow"):
+            ours = [t for t in seconds if t.startswith("dctflow")]
+            result["dctflow_times_as_fast"] = {t: ratio(seconds[t], times) for t in ours}
+        results.append(result)
+    return results
+
+
+def table(results):
+    lines = ["| what | images/s | MB/s in | dctflow is so many times as fast (95 %) |", "|---|---|---|---|"]
+    for result in results:
+        ratios = [
+            f"{mean:.2f} ({low:.2f} to {high:.2f})" + (f" with {task.split(':')[1]}" if ":" in task else "")
+            for task, (mean, low, high) in result.get("dctflow_times_as_fast", {}).items()
+        ]
+        cells = [ABOUT[result["task"]], f"{result['images_per_s']:.1f}", f"{result['mb_in_per_s']:.1f}", "; ".join(ratios)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def busy_seconds():
+    """Seconds that all CPUs were busy so far, and that the hypervisor took; None where this is not Linux."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split("\n")[0].split()[1:9])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / ticks, steal / ticks
+
+
+def machine():
+    names = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+    return {
+        "date": date.today().isoformat(),
+        "commit": subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip(),
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "versions": {
+            "python": platform.python_version(),
+            "pillow": PIL.__version__,
+            "pillow_libjpeg_turbo": features.version("libjpeg_turbo"),
+            "onnxruntime": ort.__version__,
+            **crate_versions(["zune-jpeg", "jpeg-decoder", "mozjpeg-sys"]),
+        },
+    }
+
+
+def crate_versions(names):
+    lock = (ROOT / "Cargo.lock").read_text().split("[[package]]")
+    fields = [dict(line.split(" = ", 1) for line in package.splitlines() if " = " in line) for package in lock]
+    return {f["name"].strip('"'): f["version"].strip('"') for f in fields if f.get("name", "").strip('"') in names}
+
+
+def build():
+    command = ["cargo", "bench", "--bench", "peers", "--no-run", "--message-format=json"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "peers"][-1]
+
+
+def jpeg_files(paths, limit):
+    """At most `limit` files, spread evenly over all that are there."""
+    files = []
+    for path in map(Path, paths):
+        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) if path.is_dir() else [path]
+    step = max(1, len(files) // limit)
+    return files[::step][:limit]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", help="JPEG files or folders; none: 64 photo-like files made on the spot")
+    parser.add_argument("--limit", type=int, default=64, help="files at most")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--decode-rounds", type=int, default=15)
+    parser.add_argument("--e2e-rounds", type=int, default=6)
+    parser.add_argument("--no-spinning", action="store_true", help="ONNX Runtime's threads sleep between runs")
+    parser.add_argument("--executable", help="our side, already built")
+    parser.add_argument("--record", type=Path, help="write the results to this file, as JSON")
+    arguments = parser.parse_args()
+
+    executable = arguments.executable or build()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        ours = OurSide(executable, folder, arguments, jpeg_files(arguments.paths, arguments.limit))
+        about = ours.about
+        pillow = Pillow(folder, about["files"], arguments)
+        runners = {task: ours if task.startswith(("dctflow", "libjpeg", "zune", "jpeg-decoder")) else pillow for task in ABOUT}
+        record = machine()
+        record["data"] = {k: about[k] for k in ("sha256", "bytes", "pixels")} | {"files": len(about["files"])}
+        record["data"]["source"] = "given" if arguments.paths else "64 synthetic photos, seed 0"
+        record["settings"] = {"decode_threads": 1, "e2e_threads": arguments.threads, "batch": arguments.batch}
+        record["results"] = []
+        for group, tasks, rounds in [("decode", DECODERS, arguments.decode_rounds), ("e2e", PATHS, arguments.e2e_rounds)]:
+            before, start = busy_seconds(), time.perf_counter()
+            seconds = run_group(tasks, runners, rounds)
+            if before:
+                capacity = (time.perf_counter() - start) * os.cpu_count()
+                after = busy_seconds()
+                busy, stolen = ((after[i] - before[i]) / capacity for i in (0, 1))
+                record[f"{group}_cpus"] = {"busy_share": round(busy, 3), "stolen_share": round(stolen, 3)}
+            results = results_of(group, seconds, about)
+            record["results"] += results
+            print(f"{group}\n\n{table(results)}\n", flush=True)
+        ours.close()
+    if arguments.record:
+        arguments.record.write_text(json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
