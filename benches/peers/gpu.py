@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Our path on an NVIDIA GPU beside nvJPEG, nvImageCodec and PyTorch: the same files, the same GPU, in turns, in one run.
+
+    benches/peers/run.sh [FILES or FOLDERS]      (makes the environment and calls this where `nvidia-smi` answers)
+
+*Decoding*: nvJPEG (through torchvision) and nvImageCodec end at pixels on the device; `dctflow bench decode --device cuda` ends at
+coefficients on the host, download included. *Bytes to logits*: nvJPEG, resize (antialiased, short side 256), centre crop 224, and
+ResNet-50 with random weights in fp16, channels last, eager and compiled with CUDA graphs; ours is `dctflow bench e2e --device cuda`.
+What a machine cannot run is null in the record, with the reason.
+
+This script follows the documentation of its peers; it has not been run yet, so no record of it exists, and none of our claims rests on it.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torchvision.io import ImageReadMode, decode_jpeg
+
+from cpu import ROOT, jpeg_files, machine, ratio
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+class Peers:
+    """Each task takes all files once, batch by batch, and returns the seconds, with the device idle at the end."""
+
+    def __init__(self, files, batch):
+        self.bytes = [file.read_bytes() for file in files]
+        # decode_jpeg wants uint8 tensors on the CPU; a copy, since tensors are writable and bytes are not.
+        self.tensors = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in self.bytes]
+        self.batch = batch
+        mean, std = torch.tensor(MEAN, device="cuda"), torch.tensor(STD, device="cuda")
+        self.mean, self.std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+        torch.manual_seed(0)
+        network = torchvision.models.resnet50(weights=None).eval().half().cuda()
+        self.eager = network.to(memory_format=torch.channels_last)
+        self.compiled = torch.compile(self.eager, mode="reduce-overhead")
+        self.tasks = {
+            "nvjpeg-pixels": self.nvjpeg,
+            "nvimgcodec-pixels": self.nvimgcodec,
+            "nvjpeg-resnet50-eager": lambda: self.classify(self.eager),
+            "nvjpeg-resnet50-compiled": lambda: self.classify(self.compiled),
+        }
+
+    def chunks(self, items):
+        # Whole batches only: a compiled network is made for one shape.
+        return [items[i : i + self.batch] for i in range(0, len(items) - self.batch + 1, self.batch)]
+
+    def nvjpeg(self):
+        for chunk in self.chunks(self.tensors):
+            decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")
+
+    def nvimgcodec(self):
+        from nvidia import nvimgcodec
+
+        if not hasattr(self, "decoder"):
+            self.decoder = nvimgcodec.Decoder()
+        for chunk in self.chunks(self.bytes):
+            images = self.decoder.decode(chunk)
+            assert all(image is not None for image in images), "nvImageCodec gave nothing for a file"
+
+    @torch.inference_mode()
+    def classify(self, network):
+        for chunk in self.chunks(self.tensors):
+            images = [self.prepare(image) for image in decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")]
+            batch = ((torch.cat(images) / 255 - self.mean) / self.std).half()
+            logits = network(batch.contiguous(memory_format=torch.channels_last))
+            logits.float().cpu()
+
+    def prepare(self, image):
+        height, width = image.shape[1:]
+        scale = 256 / min(height, width)
+        size = (round(height * scale), round(width * scale))
+        image = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)
+        top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
+        return image[:, :, top : top + 224, left : left + 224]
+
+    def seconds(self, task):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        self.tasks[task]()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def our_rate(program, scenario, file_list, arguments):
+    """Images per second of `dctflow bench`, and its whole record."""
+    command = [program, "bench", scenario, "--device", "cuda", "--json", f"@{file_list}"]
+    command += ["--batch", str(arguments.batch), "--duration", str(arguments.duration)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
+    record = json.loads(done.stdout)
+    return record["results"][0]["images_per_s"], record
+
+
+def peer_rate(peers, task, duration):
+    """Images per second over at least `duration` seconds."""
+    num_images = len(peers.chunks(peers.bytes)) * peers.batch
+    total, rounds = 0.0, 0
+    while total < duration:
+        total += peers.seconds(task)
+        rounds += 1
+    return rounds * num_images / total
+
+
+def run(name, measure, results):
+    """Takes a rate; after a failure the task is left alone, and the reason is kept."""
+    result = results.setdefault(name, {"images_per_s": [], "absent": None})
+    if result["absent"]:
+        return
+    try:
+        result["images_per_s"].append(measure())
+    except Exception as error:  # whatever a peer throws is its reason
+        result["absent"] = f"{type(error).__name__}: {error}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", help="JPEG files or folders")
+    parser.add_argument("--limit", type=int, default=512, help="files at most")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--duration", type=float, default=5.0, help="seconds per measurement")
+    parser.add_argument("--program", default=str(ROOT / "target/release/dctflow"))
+    parser.add_argument("--record", type=Path, help="FILE.json: writes FILE-gpu.json")
+    arguments, _ = parser.parse_known_args()
+    if not arguments.paths:
+        print("gpu.py: name JPEG files or folders: nothing is made for the GPU's peers", file=sys.stderr)
+        return 2
+
+    files = jpeg_files(arguments.paths, arguments.limit)
+    peers = Peers(files, arguments.batch)
+    results, records = {}, []
+
+    def ours(scenario):
+        rate, record = our_rate(arguments.program, scenario, file_list, arguments)
+        records.append(record)
+        return rate
+
+    with tempfile.TemporaryDirectory() as folder:
+        file_list = Path(folder) / "files.txt"
+        file_list.write_text("".join(f"{file.resolve()}\n" for file in files))
+        for task in peers.tasks:  # compiles, allocates, clocks up
+            run(task, lambda: peer_rate(peers, task, 1.0), results)
+        for result in results.values():
+            result["images_per_s"].clear()
+        for _ in range(arguments.rounds):
+            for scenario in ("decode", "e2e"):
+                run(f"dctflow-{scenario}", lambda: ours(scenario), results)
+            for task in peers.tasks:
+                run(task, lambda: peer_rate(peers, task, arguments.duration), results)
+
+    summarise(results)
+    record = machine() | {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "settings": {"batch": arguments.batch, "files": len(files), "rounds": arguments.rounds, "duration": arguments.duration},
+        "results": results,
+        "our_records": records,
+    }
+    if arguments.record:
+        arguments.record.with_name(arguments.record.stem + "-gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+def summarise(results):
+    """Adds our ratio to each peer, and prints the table."""
+    print("| what | images/s | dctflow is so many times as fast (95 %) |\n|---|---|---|")
+    for name, result in results.items():
+        rates, cell = result["images_per_s"], ""
+        ours = results["dctflow-e2e" if "resnet50" in name else "dctflow-decode"]["images_per_s"]
+        if not name.startswith("dctflow") and rates and len(rates) == len(ours):
+            # `ratio` takes seconds.
+            result["dctflow_times_as_fast"] = ratio([1 / r for r in ours], [1 / r for r in rates])
+            cell = "{:.2f} ({:.2f} to {:.2f})".format(*result["dctflow_times_as_fast"])
+        shown = f"{statistics.median(rates):.0f}" if rates else f"not run: {result['absent']}"
+        print(f"| {name} | {shown} | {cell} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
