@@ -452,9 +452,11 @@ enum AxisFlag {
 
 /** What a grid's values become. */
 enum InputTarget {
-    INPUT_LUMA = 0,   /**< Coefficients of Y. */
-    INPUT_CHROMA = 1, /**< Coefficients of Cb and Cr. */
-    INPUT_RGB = 2,    /**< Red, green, blue and a zero, sample by sample. */
+    INPUT_Y = 0,      /**< Coefficients of Y. */
+    INPUT_CB = 1,     /**< Coefficients of Cb. */
+    INPUT_CR = 2,     /**< Coefficients of Cr. */
+    INPUT_CHROMA = 3, /**< Coefficients of Cb and Cr, which are mixed of all planes. */
+    INPUT_RGB = 4,    /**< Red, green, blue and a zero, sample by sample. */
 };
 
 /** What a grid's planes are. */
