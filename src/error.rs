@@ -163,6 +163,8 @@ pub enum ErrorKind {
     NoDriver,
     /// No device of the kind asked for.
     NoDevice,
+    /// A library that was asked for is not on this machine, or is another version.
+    NoLibrary,
     /// This build holds no kernels for the device.
     KernelsNotBuilt,
     /// The device, or the limits given, leave too little memory.

@@ -980,6 +980,8 @@ pub struct ConvolveParams {
     pub weights: *const u16,
     #[doc = " [num_columns], padded to a multiple of 8."]
     pub bias: *const f32,
+    #[doc = " The same in f16: not for our kernels, but for libraries."]
+    pub bias_half: *const u16,
     #[doc = " f16, the output's pixels, [residual_pitch] each; null for none. For output 0."]
     pub residual: *const u16,
     #[doc = " The second is used if the first ends before `num_columns`."]
@@ -1023,33 +1025,34 @@ pub struct ConvolveParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ConvolveParams"][::core::mem::size_of::<ConvolveParams>() - 152usize];
+    ["Size of ConvolveParams"][::core::mem::size_of::<ConvolveParams>() - 160usize];
     ["Alignment of ConvolveParams"][::core::mem::align_of::<ConvolveParams>() - 8usize];
     ["Offset of field: ConvolveParams::input"][::core::mem::offset_of!(ConvolveParams, input) - 0usize];
     ["Offset of field: ConvolveParams::weights"][::core::mem::offset_of!(ConvolveParams, weights) - 8usize];
     ["Offset of field: ConvolveParams::bias"][::core::mem::offset_of!(ConvolveParams, bias) - 16usize];
-    ["Offset of field: ConvolveParams::residual"][::core::mem::offset_of!(ConvolveParams, residual) - 24usize];
-    ["Offset of field: ConvolveParams::outputs"][::core::mem::offset_of!(ConvolveParams, outputs) - 32usize];
-    ["Offset of field: ConvolveParams::num_rows"][::core::mem::offset_of!(ConvolveParams, num_rows) - 80usize];
-    ["Offset of field: ConvolveParams::num_columns"][::core::mem::offset_of!(ConvolveParams, num_columns) - 84usize];
-    ["Offset of field: ConvolveParams::depth"][::core::mem::offset_of!(ConvolveParams, depth) - 88usize];
-    ["Offset of field: ConvolveParams::channels"][::core::mem::offset_of!(ConvolveParams, channels) - 92usize];
-    ["Offset of field: ConvolveParams::input_height"][::core::mem::offset_of!(ConvolveParams, input_height) - 96usize];
-    ["Offset of field: ConvolveParams::input_width"][::core::mem::offset_of!(ConvolveParams, input_width) - 100usize];
-    ["Offset of field: ConvolveParams::input_pitch"][::core::mem::offset_of!(ConvolveParams, input_pitch) - 104usize];
+    ["Offset of field: ConvolveParams::bias_half"][::core::mem::offset_of!(ConvolveParams, bias_half) - 24usize];
+    ["Offset of field: ConvolveParams::residual"][::core::mem::offset_of!(ConvolveParams, residual) - 32usize];
+    ["Offset of field: ConvolveParams::outputs"][::core::mem::offset_of!(ConvolveParams, outputs) - 40usize];
+    ["Offset of field: ConvolveParams::num_rows"][::core::mem::offset_of!(ConvolveParams, num_rows) - 88usize];
+    ["Offset of field: ConvolveParams::num_columns"][::core::mem::offset_of!(ConvolveParams, num_columns) - 92usize];
+    ["Offset of field: ConvolveParams::depth"][::core::mem::offset_of!(ConvolveParams, depth) - 96usize];
+    ["Offset of field: ConvolveParams::channels"][::core::mem::offset_of!(ConvolveParams, channels) - 100usize];
+    ["Offset of field: ConvolveParams::input_height"][::core::mem::offset_of!(ConvolveParams, input_height) - 104usize];
+    ["Offset of field: ConvolveParams::input_width"][::core::mem::offset_of!(ConvolveParams, input_width) - 108usize];
+    ["Offset of field: ConvolveParams::input_pitch"][::core::mem::offset_of!(ConvolveParams, input_pitch) - 112usize];
     ["Offset of field: ConvolveParams::kernel_height"]
-        [::core::mem::offset_of!(ConvolveParams, kernel_height) - 108usize];
-    ["Offset of field: ConvolveParams::kernel_width"][::core::mem::offset_of!(ConvolveParams, kernel_width) - 112usize];
-    ["Offset of field: ConvolveParams::stride_y"][::core::mem::offset_of!(ConvolveParams, stride_y) - 116usize];
-    ["Offset of field: ConvolveParams::stride_x"][::core::mem::offset_of!(ConvolveParams, stride_x) - 120usize];
-    ["Offset of field: ConvolveParams::pad_top"][::core::mem::offset_of!(ConvolveParams, pad_top) - 124usize];
-    ["Offset of field: ConvolveParams::pad_left"][::core::mem::offset_of!(ConvolveParams, pad_left) - 128usize];
-    ["Offset of field: ConvolveParams::windows_high"][::core::mem::offset_of!(ConvolveParams, windows_high) - 132usize];
-    ["Offset of field: ConvolveParams::windows_wide"][::core::mem::offset_of!(ConvolveParams, windows_wide) - 136usize];
+        [::core::mem::offset_of!(ConvolveParams, kernel_height) - 116usize];
+    ["Offset of field: ConvolveParams::kernel_width"][::core::mem::offset_of!(ConvolveParams, kernel_width) - 120usize];
+    ["Offset of field: ConvolveParams::stride_y"][::core::mem::offset_of!(ConvolveParams, stride_y) - 124usize];
+    ["Offset of field: ConvolveParams::stride_x"][::core::mem::offset_of!(ConvolveParams, stride_x) - 128usize];
+    ["Offset of field: ConvolveParams::pad_top"][::core::mem::offset_of!(ConvolveParams, pad_top) - 132usize];
+    ["Offset of field: ConvolveParams::pad_left"][::core::mem::offset_of!(ConvolveParams, pad_left) - 136usize];
+    ["Offset of field: ConvolveParams::windows_high"][::core::mem::offset_of!(ConvolveParams, windows_high) - 140usize];
+    ["Offset of field: ConvolveParams::windows_wide"][::core::mem::offset_of!(ConvolveParams, windows_wide) - 144usize];
     ["Offset of field: ConvolveParams::residual_pitch"]
-        [::core::mem::offset_of!(ConvolveParams, residual_pitch) - 140usize];
-    ["Offset of field: ConvolveParams::upsampling"][::core::mem::offset_of!(ConvolveParams, upsampling) - 144usize];
-    ["Offset of field: ConvolveParams::is_float"][::core::mem::offset_of!(ConvolveParams, is_float) - 148usize];
+        [::core::mem::offset_of!(ConvolveParams, residual_pitch) - 148usize];
+    ["Offset of field: ConvolveParams::upsampling"][::core::mem::offset_of!(ConvolveParams, upsampling) - 152usize];
+    ["Offset of field: ConvolveParams::is_float"][::core::mem::offset_of!(ConvolveParams, is_float) - 156usize];
 };
 impl Default for ConvolveParams {
     fn default() -> Self {

@@ -4,6 +4,7 @@ mod arena;
 mod decode;
 mod input;
 mod network;
+mod turns;
 
 pub use decode::{DecodeStage, DeviceReport};
 pub use input::InputStage;

@@ -113,6 +113,7 @@ impl Emulator {
             num_sms: options.num_os_threads as u32,
             sm_clock_mhz: None,
             max_smem_bytes: options.max_smem_bytes,
+            l2_bytes: 32 << 20,
             memory_bytes: options.memory_bytes,
         };
         let state = State {
