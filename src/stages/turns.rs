@@ -101,6 +101,7 @@ mod tests {
             name: "a GPU".to_owned(),
             compute_capability: (9, 0),
             num_sms,
+            sm_clock_mhz: None,
             max_smem_bytes: 227 << 10,
             l2_bytes,
             memory_bytes: 80 << 30,
