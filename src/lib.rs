@@ -11,6 +11,7 @@ pub mod abi;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod jpeg;
 pub mod network;
 pub mod plan;

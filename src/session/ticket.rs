@@ -1,6 +1,7 @@
 //! The receipt for a submitted batch.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -62,7 +63,8 @@ impl Promise {
         drop(state);
         self.slot.answered.notify_all();
         if let Some(waker) = waker {
-            waker.wake();
+            // The caller's code: should it panic, the thread that answers goes on with the next batch.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }
