@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use dctflow::cpu::Decoded;
 use dctflow::files::replace_file;
 use dctflow::jpeg::{Coefficients, DecodeReport, Plane, Status};
-use dctflow::session::{DeviceChoice, Task};
+use dctflow::session::DeviceChoice;
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{Error, ErrorKind, Result};
 use safetensors::Dtype;
@@ -69,7 +69,7 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    let device = resolve(args.device, Task::Decode)?;
+    let device = resolve(args.device)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }

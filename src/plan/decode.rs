@@ -111,6 +111,18 @@ impl DecodePlan {
         builder.finish(options)
     }
 
+    /// Makes room, behind all other coefficients, for an image that is decoded elsewhere. Returns its planes: index of the first coefficient,
+    /// by component.
+    pub fn reserve_planes(&mut self, frame: &Frame) -> Vec<u64> {
+        let plane = |component: &jpeg::Component| {
+            let first = self.num_coefficients;
+            self.num_coefficients +=
+                u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
+            first
+        };
+        frame.components.iter().map(plane).collect()
+    }
+
     /// Where an array lies in working memory.
     pub fn array(&self, array: Array) -> Region {
         self.arrays.iter().find(|(a, _)| *a == array).map_or(Region::default(), |&(_, region)| region)
@@ -153,7 +165,8 @@ impl Builder {
 
     fn add_image(&mut self, image_idx: usize, image: &PlannedImage<'_>) {
         let frame = &image.header.frame;
-        self.add_planes(frame);
+        let planes = self.plan.reserve_planes(frame);
+        self.plan.planes.push(planes);
         let first_scan = self.plan.scans.len() as u32;
         let mut waves_of_components = [0; 4];
         for planned in &image.scans {
@@ -172,16 +185,6 @@ impl Builder {
             reserved: 0,
         });
         self.lengths.untrusted_words += frame.mcus().div_ceil(32);
-    }
-
-    fn add_planes(&mut self, frame: &Frame) {
-        let mut planes = Vec::with_capacity(frame.components.len());
-        for component in &frame.components {
-            planes.push(self.plan.num_coefficients);
-            self.plan.num_coefficients +=
-                u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
-        }
-        self.plan.planes.push(planes);
     }
 
     fn add_scan(&mut self, image_idx: usize, frame: &Frame, planned: &PlannedScan, wave: usize) {

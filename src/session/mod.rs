@@ -27,6 +27,7 @@ mod cpu;
 mod decoder;
 mod device;
 mod evaluation;
+mod gpu;
 mod outcome;
 mod queue;
 mod slots;
@@ -39,8 +40,11 @@ use std::sync::Arc;
 pub use batch::Batch;
 pub use builder::SessionBuilder;
 pub use decoder::{BatchDecoder, DecoderStats};
-pub use device::{Device, DeviceChoice, Task};
+pub use device::{Device, DeviceChoice};
 pub use evaluation::{Evaluation, Share};
+pub use gpu::DeviceStats;
+#[doc(hidden)]
+pub use gpu::ForgottenWait;
 pub use outcome::{Outcome, Prediction};
 pub use queue::Busy;
 pub use stream::{Feeder, Outcomes};
@@ -50,12 +54,20 @@ pub use times::StageTimes;
 use crate::network::Weights;
 use slots::Slots;
 
+/// What the slots of one device share.
+#[derive(Debug)]
+enum Engine {
+    Cpu(Arc<cpu::Shared>),
+    Gpu(Arc<gpu::Shared>),
+}
+
 /// A network on a backend, ready for batches.
 #[derive(Debug)]
 pub struct Session {
     slots: Slots,
-    devices: Vec<(DeviceChoice, Arc<cpu::Shared>)>,
+    devices: Vec<(DeviceChoice, Engine)>,
     max_batch: usize,
+    is_joined: bool,
 }
 
 impl Session {
@@ -67,7 +79,11 @@ impl Session {
     /// Submits a batch. Waits, if it must, for a free slot, never for the batch itself. What makes a whole batch fail is the
     /// ticket's answer.
     pub fn submit(&self, batch: Batch) -> Ticket {
-        self.slots.submit(batch)
+        let ticket = self.slots.submit(batch);
+        if self.is_joined {
+            ticket.wait_until_on_its_way();
+        }
+        ticket
     }
 
     /// Submits a batch without ever waiting.
@@ -75,7 +91,11 @@ impl Session {
     /// # Errors
     /// [`Busy`] gives the batch back when every slot is taken.
     pub fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
-        self.slots.try_submit(batch)
+        let ticket = self.slots.try_submit(batch)?;
+        if self.is_joined {
+            ticket.wait_until_on_its_way();
+        }
+        Ok(ticket)
     }
 
     /// The largest number of images that are run at once; larger batches are run in parts.
@@ -100,11 +120,29 @@ impl Session {
 
     /// Threads of the CPU that work on its batches.
     pub fn num_threads(&self) -> usize {
-        self.devices.iter().map(|(_, shared)| shared.num_threads()).sum()
+        let num_threads = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(shared) => shared.num_threads(),
+            Engine::Gpu(shared) => shared.num_threads(),
+        };
+        self.devices.iter().map(num_threads).sum()
     }
 
     /// Time spent per stage so far, all devices together. Read it when no batch is on its way.
     pub fn stage_times(&self) -> StageTimes {
-        self.devices.iter().fold(StageTimes::default(), |sum, (_, shared)| sum.plus(&shared.stage_times()))
+        let stage_times = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(shared) => shared.stage_times(),
+            Engine::Gpu(shared) => shared.stage_times(),
+        };
+        self.devices.iter().map(stage_times).fold(StageTimes::default(), |sum, times| sum.plus(&times))
+    }
+
+    /// Who decoded how many images so far, and how often memory was taken: for each device but the CPU, in the order of
+    /// [`devices`](Self::devices).
+    pub fn device_stats(&self) -> Vec<DeviceStats> {
+        let stats = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(shared) => Some(shared.stats()),
+        };
+        self.devices.iter().filter_map(stats).collect()
     }
 }

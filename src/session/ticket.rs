@@ -26,6 +26,7 @@ pub(super) struct Promise {
 #[derive(Debug, Default)]
 struct Slot {
     state: Mutex<State>,
+    /// The batch has been answered, or is on its way.
     answered: Condvar,
 }
 
@@ -33,6 +34,7 @@ struct Slot {
 struct State {
     answer: Option<Result<Vec<Outcome>>>,
     is_answered: bool,
+    is_on_its_way: bool,
     waker: Option<Waker>,
 }
 
@@ -51,6 +53,12 @@ pub(super) fn promise() -> (Promise, Ticket) {
 impl Promise {
     pub(super) fn answer(self, answer: Result<Vec<Outcome>>) {
         self.put(answer);
+    }
+
+    /// Everything is on the device's streams.
+    pub(super) fn is_on_its_way(&self) {
+        self.slot.lock().is_on_its_way = true;
+        self.slot.answered.notify_all();
     }
 
     fn put(&self, answer: Result<Vec<Outcome>>) {
@@ -86,6 +94,14 @@ impl Ticket {
             if let Some(answer) = state.answer.take() {
                 return answer;
             }
+            state = self.slot.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until everything is on the device's streams, or the answer is there.
+    pub(super) fn wait_until_on_its_way(&self) {
+        let mut state = self.slot.lock();
+        while !state.is_on_its_way && !state.is_answered {
             state = self.slot.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
