@@ -23,6 +23,18 @@ __device__ __forceinline__ uint32_t checkpoint_bits(uint32_t checkpoint) {
  * instead of waiting for the slowest lane of its warp. */
 static constexpr uint32_t ROUND_WARPS = 2;
 
+/* Symbols or goals that a lane passes in a round before its warp meets. */
+static constexpr uint32_t STEPS_BETWEEN_MEETINGS = 16;
+
+static constexpr uint32_t NO_SUBSEQUENCE = UINT32_MAX;
+
+/* What a lane works on in a round: a subsequence of the tile, and how far it has to go next. */
+struct Job {
+    uint32_t local;
+    uint32_t checkpoint;
+    uint32_t goal_bits;
+};
+
 /* Where a guess starts. */
 __device__ __forceinline__ uint32_t guess_offset_bits(int64_t subsequence_idx) {
     return static_cast<uint32_t>(subsequence_idx * 11 % 31);
@@ -54,8 +66,12 @@ struct SynchronizeTile {
     const uint16_t *lookups;
     Subsequence *own_subsequences; /* Behind the overlap. */
 
-    __device__ __forceinline__ bool count(Trajectory &t, uint32_t stop_bits, uint32_t segment_end_bits) const {
-        return count_symbols(t.reader, t.counts, stop_bits, segment_end_bits, smem.tables, lookups, all_tables);
+    __device__ __forceinline__ void count_symbol(Trajectory &t) const { t.count_symbol(smem.tables, lookups, all_tables); }
+
+    /* Where the trajectory has to stop next: at a checkpoint, or, behind the last one, at the subsequence's end. */
+    __device__ __forceinline__ uint32_t goal_bits(uint32_t local, uint32_t checkpoint) const {
+        const SubsequenceRange &range = smem.ranges[local];
+        return checkpoint == NUM_CHECKPOINTS ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
     }
 
     /* Keeps what a round found: for the next round, and for the next stage, unless the subsequence is the tile's before. */
@@ -67,40 +83,39 @@ struct SynchronizeTile {
         }
     }
 
-    /* Round 0: decodes this thread's subsequence from its guess, or from its known state if it is its segment's first. The warp's
-     * lanes meet at every checkpoint; `is_used`: this lane has a subsequence. */
-    __device__ __forceinline__ void decode_guess(bool is_used, uint32_t state) const {
+    /* Round 0: decodes this thread's subsequence from its guess, or from its known state if it is its segment's first. One loop for
+     * everything: in nested ones the lanes of a warp would wait for the slowest at each checkpoint. */
+    __device__ __forceinline__ void decode_guess(uint32_t state) const {
         const uint32_t local = threadIdx.x;
         const SubsequenceRange &range = smem.ranges[local];
-        Trajectory t = {};
-        bool is_whole = is_used;
-        if (is_used) {
-            t.start(words, range, state);
-        }
-        for (uint32_t checkpoint = 0; checkpoint < NUM_CHECKPOINTS; ++checkpoint) {
-            __syncwarp();
-            if (is_used) {
-                const uint32_t stop_bits = min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
-                is_whole = is_whole && count(t, stop_bits, range.segment_end_bits);
-                store_checkpoint(checkpoint, is_whole ? t.state_at(stop_bits) : STATE_TRUNCATED, t.counts);
+        Trajectory t;
+        t.start(smem.tables, words, range, state);
+        uint32_t checkpoint = 0;
+        uint32_t goal = goal_bits(local, 0);
+        while (true) {
+            if (t.position_bits() >= goal) {
+                const uint32_t end_state = t.state_at(goal, range.segment_end_bits);
+                if (checkpoint == NUM_CHECKPOINTS) {
+                    smem.guesses[local] = t.record(end_state);
+                    break;
+                }
+                store_checkpoint(checkpoint, end_state, t);
+                goal = goal_bits(local, ++checkpoint);
+            } else {
+                count_symbol(t);
             }
         }
-        __syncwarp();
-        if (is_used) {
-            is_whole = is_whole && count(t, range.end_bits, range.segment_end_bits);
-            smem.guesses[local] = t.record(is_whole ? t.state_at(range.end_bits) : STATE_TRUNCATED);
-            keep(local, smem.guesses[local]);
-        }
+        keep(local, smem.guesses[local]);
     }
 
     /* A guess that came upon a pattern that is no code cannot be joined afterwards: the flag says nothing about where. */
-    __device__ __forceinline__ void store_checkpoint(uint32_t checkpoint, uint32_t state, const SpanCounts &counts) const {
+    __device__ __forceinline__ void store_checkpoint(uint32_t checkpoint, uint32_t state, const Trajectory &t) const {
         const uint32_t local = threadIdx.x;
-        const bool is_bad = counts.num_blocks & RECORD_BAD_CODE;
+        const bool is_bad = t.num_blocks & RECORD_BAD_CODE;
         smem.checkpoint_states[checkpoint][local] = static_cast<uint16_t>(is_bad ? STATE_NONE : state);
-        smem.checkpoint_blocks[checkpoint][local] = counts.num_blocks;
-        smem.checkpoint_dc[0][checkpoint][local] = counts.dc.pair[0];
-        smem.checkpoint_dc[1][checkpoint][local] = counts.dc.pair[1];
+        smem.checkpoint_blocks[checkpoint][local] = t.num_blocks;
+        smem.checkpoint_dc[0][checkpoint][local] = t.dc.pair[0];
+        smem.checkpoint_dc[1][checkpoint][local] = t.dc.pair[1];
     }
 
     /* Lists the subsequences whose start state is not the latest end state before them. Returns how many there are. */
@@ -121,64 +136,69 @@ struct SynchronizeTile {
         return smem.num_jobs;
     }
 
-    /* A round: decodes every listed subsequence again, up to where it joins its guess. A lane that is done takes the next one; the
-     * lanes of a warp meet after each step. */
+    /* A round: decodes every listed subsequence again, up to where it joins its guess. A lane that is done takes the next one. The lanes
+     * of a warp meet after a number of steps, not of bits: none waits for another. */
     __device__ __forceinline__ void decode_jobs(uint32_t num_jobs) const {
-        constexpr uint32_t NONE = UINT32_MAX;
-        uint32_t local = NONE;
-        uint32_t checkpoint = 0;
+        Job job = {NO_SUBSEQUENCE, 0, 0};
         Trajectory t = {};
-        while (true) {
-            if (local == NONE) {
-                const uint32_t job_idx = smem.next_job < num_jobs ? atomicAdd(&smem.next_job, 1u) : num_jobs;
-                if (job_idx < num_jobs) {
-                    local = smem.jobs[job_idx] & 0xffff;
-                    checkpoint = 0;
-                    t.start(words, smem.ranges[local], smem.jobs[job_idx] >> 16);
+        bool is_working = true;
+        while (__any_sync(FULL_WARP, is_working)) {
+            for (uint32_t step = 0; step < STEPS_BETWEEN_MEETINGS && is_working; ++step) {
+                if (t.position_bits() < job.goal_bits) {
+                    count_symbol(t);
+                } else {
+                    is_working = pass_goal(job, t) || start_job(num_jobs, job, t);
                 }
-            }
-            if (!__any_sync(FULL_WARP, local != NONE)) {
-                return;
-            }
-            if (local != NONE && advance_job(local, checkpoint, t)) {
-                local = NONE;
             }
         }
     }
 
-    /* One step of a job; true if that was its last. */
-    __device__ __forceinline__ bool advance_job(uint32_t local, uint32_t &checkpoint, Trajectory &t) const {
-        const SubsequenceRange &range = smem.ranges[local];
-        const bool is_end = checkpoint == NUM_CHECKPOINTS;
-        const uint32_t goal_bits = is_end ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
-        const uint32_t stop_bits = min(goal_bits, t.reader.window.position_bits + CHECKPOINT_STEP_BITS);
-        if (t.start_state == STATE_TRUNCATED || !count(t, stop_bits, range.segment_end_bits)) {
-            keep(local, t.record(STATE_TRUNCATED));
-            return true;
-        }
-        if (t.reader.window.position_bits < goal_bits) {
+    /* Goes on behind a goal, unless the job ends there. */
+    __device__ __forceinline__ bool pass_goal(Job &job, Trajectory &t) const {
+        if (job.local == NO_SUBSEQUENCE) {
             return false;
         }
-        if (is_end) {
-            keep(local, t.record(t.state_at(range.end_bits)));
-            return true;
+        const uint32_t state = t.state_at(job.goal_bits, smem.ranges[job.local].segment_end_bits);
+        if (job.checkpoint == NUM_CHECKPOINTS || state == STATE_TRUNCATED) {
+            keep(job.local, t.record(state));
+            return false;
         }
-        if (smem.checkpoint_states[checkpoint][local] == t.state_at(goal_bits)) {
-            keep(local, joined_record(local, checkpoint, t));
-            return true;
+        if (smem.checkpoint_states[job.checkpoint][job.local] == state) {
+            keep(job.local, joined_record(job.local, job.checkpoint, t));
+            return false;
         }
-        ++checkpoint;
-        return false;
+        ++job.checkpoint;
+        job.goal_bits = goal_bits(job.local, job.checkpoint);
+        return true;
+    }
+
+    /* Takes the next job; false: there are no more. */
+    __device__ __forceinline__ bool start_job(uint32_t num_jobs, Job &job, Trajectory &t) const {
+        const uint32_t job_idx = atomicAdd(&smem.next_job, 1u);
+        if (job_idx >= num_jobs) {
+            return false;
+        }
+        const uint32_t local = smem.jobs[job_idx] & 0xffff;
+        const uint32_t state = smem.jobs[job_idx] >> 16;
+        job = {NO_SUBSEQUENCE, 0, 0};
+        t.reader.window.position_bits = 0;
+        if (state == STATE_TRUNCATED) {
+            keep(local, {STATE_TRUNCATED, STATE_TRUNCATED, 0, {0, 0}});
+        } else {
+            job = {local, 0, goal_bits(local, 0)};
+            t.start(smem.tables, words, smem.ranges[local], state);
+        }
+        return true;
     }
 
     /* The record of a trajectory that joins the guess at a checkpoint. */
     __device__ __forceinline__ SubsequenceRecord joined_record(uint32_t local, uint32_t checkpoint, Trajectory &t) const {
         const SubsequenceRecord &guess = smem.guesses[local];
         /* The checkpoint's count has no flag, or it could not be joined. */
-        t.counts.num_blocks += (guess.num_blocks & ~RECORD_BAD_CODE) - smem.checkpoint_blocks[checkpoint][local];
-        t.counts.num_blocks |= guess.num_blocks & RECORD_BAD_CODE;
-        t.counts.dc.add({{guess.dc[0], guess.dc[1]}});
-        t.counts.dc.subtract({{smem.checkpoint_dc[0][checkpoint][local], smem.checkpoint_dc[1][checkpoint][local]}});
+        t.num_blocks += (guess.num_blocks & ~RECORD_BAD_CODE) - smem.checkpoint_blocks[checkpoint][local];
+        t.num_blocks |= guess.num_blocks & RECORD_BAD_CODE;
+        t.dc.add({{guess.dc[0], guess.dc[1]}});
+        t.dc.subtract({{smem.checkpoint_dc[0][checkpoint][local], smem.checkpoint_dc[1][checkpoint][local]}});
         return t.record(guess.end_state);
     }
 };
@@ -207,7 +227,9 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
 
     const SynchronizeTile tile = {smem, p.batch.tables, p.batch.destuffed + scan.destuffed_offset, lookups,
                                   p.batch.subsequences + scan.first_subsequence + work.first};
-    tile.decode_guess(is_used, guess);
+    if (is_used) {
+        tile.decode_guess(guess);
+    }
     __syncthreads();
     for (uint32_t round = 1; round < MAX_RECORDS; ++round) {
         const uint32_t num_jobs = tile.list_jobs(is_used);
