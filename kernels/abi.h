@@ -43,6 +43,8 @@ typedef struct ChecksumWordsParams {
 #define TILE_THREADS 128
 /** Subsequences at the start of a tile that repeat the end of the tile before, to fall into step. */
 #define TILE_OVERLAP 2
+/** Tiles that one CTA synchronises. */
+#define SYNCHRONIZE_TILES 2
 /** Segments of a scan that are taken into account beyond its number of restart intervals (jpeg::segments, rule 5). */
 #define EXTRA_SEGMENTS 8
 /** Start states of one subsequence whose outcome is kept: one guess and one more for each round of synchronisation. */
@@ -301,10 +303,10 @@ typedef struct IndexSegmentsParams {
     DecodeBatch batch; /**< Completes segments and scan_states. */
 } IndexSegmentsParams;
 
-/** Parameters of `synchronize_subsequences`: one CTA a tile. */
+/** Parameters of `synchronize_subsequences`: one CTA for every SYNCHRONIZE_TILES tiles. */
 typedef struct SynchronizeSubsequencesParams {
     DecodeBatch batch;     /**< Reads destuffed, segments, tables; writes subsequences. */
-    const WorkTile *tiles; /**< [gridDim.x]: first = the first subsequence that is the tile's own. */
+    const WorkTile *tiles; /**< [gridDim.x][SYNCHRONIZE_TILES]: first = the first subsequence that is the tile's own; behind the scan's: none. */
 } SynchronizeSubsequencesParams;
 
 /** Parameters of `resolve_subsequences`: one CTA a scan. */

@@ -155,7 +155,7 @@ __device__ void refine_segments(const RefineSegmentsParams &p, RefineSegmentsSme
     if (work.first >= state.num_segments || state.is_unresolved) {
         return;
     }
-    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), p.batch, scan);
+    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), 0, p.batch, scan);
     load_natural_order(smem.natural_order);
     __syncthreads();
     const uint32_t segment_idx = work.first + threadIdx.x;

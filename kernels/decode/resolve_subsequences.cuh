@@ -134,7 +134,7 @@ struct ResolveScan {
         uint32_t i = find_disagreement(0);
         while (i != UINT32_MAX && smem.num_serial <= MAX_SERIAL_SUBSEQUENCES) {
             if (!has_tables) {
-                load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), p.batch, scan);
+                load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), 0, p.batch, scan);
                 has_tables = true;
             }
             __syncthreads();

@@ -36,15 +36,16 @@ __device__ __forceinline__ void copy_lookup(uint16_t *to, const HuffmanTable &ta
     }
 }
 
-/* Fills `tables` and the lookups behind it; the CTA must meet at a barrier before it uses them. */
-__device__ __forceinline__ void load_scan_tables(ScanTables &tables, uint16_t *lookups, const DecodeBatch &batch, const ScanDesc &scan) {
+/* Fills `tables`, and `lookups` from `first_lookup` on; returns where they end. The CTA must meet at a barrier before it uses them. */
+__device__ __forceinline__ uint32_t load_scan_tables(ScanTables &tables, uint16_t *lookups, uint32_t first_lookup, const DecodeBatch &batch,
+                                                     const ScanDesc &scan) {
     constexpr uint32_t AC_ENTRIES = 1u << AC_LOOKUP_BITS;
     constexpr uint32_t DC_ENTRIES = 1u << DC_LOOKUP_BITS;
-    const uint32_t first_dc_entry = scan.num_ac_tables * AC_ENTRIES;
+    const uint32_t first_dc_lookup = first_lookup + scan.num_ac_tables * AC_ENTRIES;
     if (threadIdx.x < scan.num_mcu_blocks) {
         const McuBlock block = scan.mcu_blocks[threadIdx.x];
-        const uint32_t ac_lookup = block.ac_slot * AC_ENTRIES;
-        const uint32_t dc_lookup = first_dc_entry + block.dc_slot * DC_ENTRIES;
+        const uint32_t ac_lookup = first_lookup + block.ac_slot * AC_ENTRIES;
+        const uint32_t dc_lookup = first_dc_lookup + block.dc_slot * DC_ENTRIES;
         const bool has_dc = scan.z_begin == 0;
         tables.blocks[threadIdx.x] = {has_dc ? dc_lookup : ac_lookup,
                                       has_dc ? DC_LOOKUP_SHIFT : AC_LOOKUP_SHIFT,
@@ -59,11 +60,12 @@ __device__ __forceinline__ void load_scan_tables(ScanTables &tables, uint16_t *l
         tables.z_end = scan.z_end;
     }
     for (uint32_t slot = 0; slot < scan.num_ac_tables; ++slot) {
-        copy_lookup(lookups + slot * AC_ENTRIES, batch.tables[scan.ac_tables[slot]], AC_ENTRIES);
+        copy_lookup(lookups + first_lookup + slot * AC_ENTRIES, batch.tables[scan.ac_tables[slot]], AC_ENTRIES);
     }
     for (uint32_t slot = 0; slot < scan.num_dc_tables; ++slot) {
-        copy_lookup(lookups + first_dc_entry + slot * DC_ENTRIES, batch.tables[scan.dc_tables[slot]], DC_ENTRIES);
+        copy_lookup(lookups + first_dc_lookup + slot * DC_ENTRIES, batch.tables[scan.dc_tables[slot]], DC_ENTRIES);
     }
+    return first_dc_lookup + scan.num_dc_tables * DC_ENTRIES;
 }
 
 /* Where decoding stands: the bits, the block of the MCU, and the zig-zag index of the next coefficient. */

@@ -1,7 +1,10 @@
 /* Speculative decoding: every subsequence from a guessed state, then again from the end state of the one before, until they agree.
  *
- * A tile is a CTA's TILE_THREADS subsequences. The first TILE_OVERLAP of them repeat the end of the tile before, only to fall into
+ * A tile is TILE_THREADS subsequences of a scan. The first TILE_OVERLAP of them repeat the end of the tile before, only to fall into
  * step. Whether tiles agree with each other is resolve_subsequences' business, as is everything that the rounds here leave open.
+ *
+ * A CTA takes two tiles, which need not be of the same image: some trajectory nearly always goes on to the end of its subsequence, and a
+ * warp waits for it once for both tiles.
  *
  * The guess differs in its bit offset from one subsequence to the next. In flat areas the MCUs are all alike, and their length often
  * divides that of a subsequence: one offset for all would then be wrong everywhere in the same way, and never fall into step. */
@@ -19,16 +22,18 @@ __device__ __forceinline__ uint32_t checkpoint_bits(uint32_t checkpoint) {
     return checkpoint + 1 < NUM_CHECKPOINTS ? (checkpoint + 1) * CHECKPOINT_STEP_BITS : 2 * (NUM_CHECKPOINTS - 1) * CHECKPOINT_STEP_BITS;
 }
 
-/* Warps that decode again in the rounds: fewer than there are, so that a lane that has fallen into step takes the next subsequence
- * instead of waiting for the slowest lane of its warp. */
-static constexpr uint32_t ROUND_WARPS = 2;
+/* One warp does all that is left after the guesses: its lanes take one subsequence after the other, and the more they share, the less
+ * the last one counts. */
+static constexpr uint32_t ROUND_WARPS = 1;
+
+static constexpr uint32_t SYNCHRONIZE_THREADS = SYNCHRONIZE_TILES * TILE_THREADS;
 
 /* Symbols or goals that a lane passes in a round before its warp meets. */
 static constexpr uint32_t STEPS_BETWEEN_MEETINGS = 16;
 
 static constexpr uint32_t NO_SUBSEQUENCE = UINT32_MAX;
 
-/* What a lane works on in a round: a subsequence of the tile, and how far it has to go next. */
+/* What a lane works on in a round: a subsequence of the CTA, and how far it has to go next. */
 struct Job {
     uint32_t local;
     uint32_t checkpoint;
@@ -42,31 +47,38 @@ __device__ __forceinline__ uint32_t guess_offset_bits(int64_t subsequence_idx) {
 
 struct SynchronizeSubsequencesSmem {
     /* What the latest round found, and the guess, which later trajectories are compared with. */
-    SubsequenceRecord latest[TILE_THREADS];
-    SubsequenceRecord guesses[TILE_THREADS];
+    SubsequenceRecord latest[SYNCHRONIZE_THREADS];
+    SubsequenceRecord guesses[SYNCHRONIZE_THREADS];
     /* The guess's state and counts at each checkpoint. */
-    uint32_t checkpoint_blocks[NUM_CHECKPOINTS][TILE_THREADS];
-    uint32_t checkpoint_dc[2][NUM_CHECKPOINTS][TILE_THREADS];
-    uint16_t checkpoint_states[NUM_CHECKPOINTS][TILE_THREADS];
-    SubsequenceRange ranges[TILE_THREADS];
-    uint32_t num_records[TILE_THREADS];
-    /* What the round has to decode: subsequence of the tile, and start state << 16. */
-    uint32_t jobs[TILE_THREADS];
+    uint32_t checkpoint_blocks[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    uint32_t checkpoint_dc[2][NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    uint16_t checkpoint_states[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    SubsequenceRange ranges[SYNCHRONIZE_THREADS];
+    uint32_t num_records[SYNCHRONIZE_THREADS];
+    /* What the round has to decode: subsequence of the CTA, and start state << 16. */
+    uint32_t jobs[SYNCHRONIZE_THREADS];
     uint32_t num_jobs;
     uint32_t next_job;
-    alignas(16) ScanTables tables;
+    /* By tile. */
+    const uint32_t *words[SYNCHRONIZE_TILES];
+    Subsequence *subsequences[SYNCHRONIZE_TILES]; /* The tile's own, behind the overlap. */
+    alignas(16) ScanTables tables[SYNCHRONIZE_TILES];
     /* Behind it: the lookups. */
 };
 
-/* One CTA at its tile. */
-struct SynchronizeTile {
+/* What the threads of the CTA do. A subsequence of the CTA has the number of the thread that guesses its start. */
+struct Synchronization {
     SynchronizeSubsequencesSmem &smem;
     const HuffmanTable *all_tables;
-    const uint32_t *words;
     const uint16_t *lookups;
-    Subsequence *own_subsequences; /* Behind the overlap. */
 
-    __device__ __forceinline__ void count_symbol(Trajectory &t) const { t.count_symbol(smem.tables, lookups, all_tables); }
+    __device__ __forceinline__ void start(Trajectory &t, uint32_t local, uint32_t state) const {
+        t.start(smem.tables[local / TILE_THREADS], smem.words[local / TILE_THREADS], smem.ranges[local], state);
+    }
+
+    __device__ __forceinline__ void count_symbol(Trajectory &t, uint32_t local) const {
+        t.count_symbol(smem.tables[local / TILE_THREADS], lookups, all_tables);
+    }
 
     /* Where the trajectory has to stop next: at a checkpoint, or, behind the last one, at the subsequence's end. */
     __device__ __forceinline__ uint32_t goal_bits(uint32_t local, uint32_t checkpoint) const {
@@ -74,12 +86,17 @@ struct SynchronizeTile {
         return checkpoint == NUM_CHECKPOINTS ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
     }
 
+    /* Not for the overlap. */
+    __device__ __forceinline__ Subsequence &own_subsequence(uint32_t local) const {
+        return smem.subsequences[local / TILE_THREADS][local % TILE_THREADS - TILE_OVERLAP];
+    }
+
     /* Keeps what a round found: for the next round, and for the next stage, unless the subsequence is the tile's before. */
     __device__ __forceinline__ void keep(uint32_t local, const SubsequenceRecord &record) const {
         smem.latest[local] = record;
         const uint32_t record_idx = smem.num_records[local]++;
-        if (local >= TILE_OVERLAP) {
-            own_subsequences[local - TILE_OVERLAP].records[record_idx] = record;
+        if (local % TILE_THREADS >= TILE_OVERLAP) {
+            own_subsequence(local).records[record_idx] = record;
         }
     }
 
@@ -89,7 +106,7 @@ struct SynchronizeTile {
         const uint32_t local = threadIdx.x;
         const SubsequenceRange &range = smem.ranges[local];
         Trajectory t;
-        t.start(smem.tables, words, range, state);
+        start(t, local, state);
         uint32_t checkpoint = 0;
         uint32_t goal = goal_bits(local, 0);
         while (true) {
@@ -102,7 +119,7 @@ struct SynchronizeTile {
                 store_checkpoint(checkpoint, end_state, t);
                 goal = goal_bits(local, ++checkpoint);
             } else {
-                count_symbol(t);
+                count_symbol(t, local);
             }
         }
         keep(local, smem.guesses[local]);
@@ -126,7 +143,7 @@ struct SynchronizeTile {
             smem.next_job = 0;
         }
         __syncthreads();
-        if (is_used && local > 0 && !smem.ranges[local].is_first) {
+        if (is_used && local % TILE_THREADS > 0 && !smem.ranges[local].is_first) {
             const uint32_t state = smem.latest[local - 1].end_state;
             if (state != smem.latest[local].start_state) {
                 smem.jobs[atomicAdd(&smem.num_jobs, 1u)] = local | state << 16;
@@ -145,7 +162,7 @@ struct SynchronizeTile {
         while (__any_sync(FULL_WARP, is_working)) {
             for (uint32_t step = 0; step < STEPS_BETWEEN_MEETINGS && is_working; ++step) {
                 if (t.position_bits() < job.goal_bits) {
-                    count_symbol(t);
+                    count_symbol(t, job.local);
                 } else {
                     is_working = pass_goal(job, t) || start_job(num_jobs, job, t);
                 }
@@ -186,7 +203,7 @@ struct SynchronizeTile {
             keep(local, {STATE_TRUNCATED, STATE_TRUNCATED, 0, {0, 0}});
         } else {
             job = {local, 0, goal_bits(local, 0)};
-            t.start(smem.tables, words, smem.ranges[local], state);
+            start(t, local, state);
         }
         return true;
     }
@@ -203,47 +220,60 @@ struct SynchronizeTile {
     }
 };
 
+/* Fills what the CTA needs of one tile; `first_lookup`: where its lookups begin. Returns where they end. The whole CTA calls it. */
+__device__ __forceinline__ uint32_t load_tile(SynchronizeSubsequencesSmem &smem, const DecodeBatch &batch, const WorkTile &work, uint32_t tile_idx,
+                                              uint32_t first_lookup) {
+    const ScanDesc &scan = batch.scans[work.scan_idx];
+    if (threadIdx.x == 0) {
+        smem.words[tile_idx] = batch.destuffed + scan.destuffed_offset;
+        smem.subsequences[tile_idx] = batch.subsequences + scan.first_subsequence + work.first;
+    }
+    return load_scan_tables(smem.tables[tile_idx], smem_tail<uint16_t>(smem), first_lookup, batch, scan);
+}
+
 __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p, SynchronizeSubsequencesSmem &smem) {
-    const WorkTile work = p.tiles[blockIdx.x];
-    const ScanDesc &scan = p.batch.scans[work.scan_idx];
-    const ScanState &state = p.batch.scan_states[work.scan_idx];
-    if (work.first >= state.num_subsequences) {
-        return;
+    const WorkTile *tiles = p.tiles + blockIdx.x * SYNCHRONIZE_TILES;
+    const DecodeBatch &batch = p.batch;
+    uint32_t first_lookup = 0;
+    for (uint32_t tile_idx = 0; tile_idx < SYNCHRONIZE_TILES; ++tile_idx) {
+        if (tiles[tile_idx].first < batch.scan_states[tiles[tile_idx].scan_idx].num_subsequences) {
+            first_lookup = load_tile(smem, batch, tiles[tile_idx], tile_idx, first_lookup);
+        }
     }
     const uint32_t local = threadIdx.x;
-    const int64_t subsequence_idx = static_cast<int64_t>(work.first) - TILE_OVERLAP + local;
-    const bool is_used = subsequence_idx >= 0 && subsequence_idx < state.num_subsequences;
-    uint16_t *lookups = smem_tail<uint16_t>(smem);
-    load_scan_tables(smem.tables, lookups, p.batch, scan);
+    const WorkTile work = tiles[local / TILE_THREADS];
+    const ScanDesc &scan = batch.scans[work.scan_idx];
+    const ScanState &state = batch.scan_states[work.scan_idx];
+    const int64_t subsequence_idx = static_cast<int64_t>(work.first) - TILE_OVERLAP + local % TILE_THREADS;
+    const bool is_used = work.first < state.num_subsequences && subsequence_idx >= 0 && subsequence_idx < state.num_subsequences;
     smem.num_records[local] = 0;
     uint32_t guess = 0;
     if (is_used) {
-        smem.ranges[local] = find_subsequence(p.batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
+        smem.ranges[local] = find_subsequence(batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
                                               static_cast<uint32_t>(subsequence_idx));
         guess = smem.ranges[local].is_first ? pack_state(0, 0, scan.z_begin)
                                             : pack_state(guess_offset_bits(subsequence_idx), 0, scan.z_begin);
     }
     __syncthreads();
 
-    const SynchronizeTile tile = {smem, p.batch.tables, p.batch.destuffed + scan.destuffed_offset, lookups,
-                                  p.batch.subsequences + scan.first_subsequence + work.first};
+    const Synchronization run = {smem, batch.tables, smem_tail<uint16_t>(smem)};
     if (is_used) {
-        tile.decode_guess(guess);
+        run.decode_guess(guess);
     }
     __syncthreads();
     for (uint32_t round = 1; round < MAX_RECORDS; ++round) {
-        const uint32_t num_jobs = tile.list_jobs(is_used);
+        const uint32_t num_jobs = run.list_jobs(is_used);
         if (num_jobs == 0) {
             break;
         }
         COUNT(rounds, local == 0 ? 1 : 0);
         if (warp_idx() < ROUND_WARPS) {
-            tile.decode_jobs(num_jobs);
+            run.decode_jobs(num_jobs);
         }
         __syncthreads();
     }
-    if (is_used && local >= TILE_OVERLAP) {
-        Subsequence &own = tile.own_subsequences[local - TILE_OVERLAP];
+    if (is_used && local % TILE_THREADS >= TILE_OVERLAP) {
+        Subsequence &own = run.own_subsequence(local);
         own.num_records = smem.num_records[local];
         own.selected = smem.num_records[local] - 1;
         own.segment = smem.ranges[local].segment_idx;

@@ -40,7 +40,7 @@ struct WriteSmem {
 
 /* Fills everything; the CTA must meet at a barrier before it uses it. */
 __device__ __forceinline__ void load_write_smem(WriteSmem &smem, const DecodeBatch &batch, const ScanDesc &scan) {
-    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), batch, scan);
+    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), 0, batch, scan);
     load_natural_order(smem.natural_order);
     if (threadIdx.x < scan.num_mcu_blocks) {
         const McuBlock block = scan.mcu_blocks[threadIdx.x];

@@ -9,6 +9,7 @@ pub const DESTUFF_TILE_BYTES: u32 = 4096;
 pub const DESTUFFED_PADDING_BYTES: u32 = 32;
 pub const TILE_THREADS: u32 = 128;
 pub const TILE_OVERLAP: u32 = 2;
+pub const SYNCHRONIZE_TILES: u32 = 2;
 pub const EXTRA_SEGMENTS: u32 = 8;
 pub const MAX_RECORDS: u32 = 8;
 pub const MAX_SERIAL_SUBSEQUENCES: u32 = 128;
@@ -762,13 +763,13 @@ impl Default for IndexSegmentsParams {
         }
     }
 }
-#[doc = " Parameters of `synchronize_subsequences`: one CTA a tile."]
+#[doc = " Parameters of `synchronize_subsequences`: one CTA for every SYNCHRONIZE_TILES tiles."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct SynchronizeSubsequencesParams {
     #[doc = " Reads destuffed, segments, tables; writes subsequences."]
     pub batch: DecodeBatch,
-    #[doc = " [gridDim.x]: first = the first subsequence that is the tile's own."]
+    #[doc = " [gridDim.x][SYNCHRONIZE_TILES]: first = the first subsequence that is the tile's own; behind the scan's: none."]
     pub tiles: *const WorkTile,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]

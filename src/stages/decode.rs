@@ -179,8 +179,8 @@ impl DecodeStage {
             stream.launch::<abi::Destuff>(destuff_grid, 0, &params)?;
             stream.launch::<abi::IndexSegments>(Grid::x(num_scans), 0, &abi::IndexSegmentsParams { batch })?;
             let params = abi::SynchronizeSubsequencesParams { batch, tiles: tiles(upload.synchronize_tiles) };
-            let grid = Grid::x(plan.synchronize_tiles.len() as u32);
-            stream.launch::<abi::SynchronizeSubsequences>(grid, lookup_bytes, &params)?;
+            let grid = Grid::x(plan.synchronize_tiles.len() as u32 / abi::SYNCHRONIZE_TILES);
+            stream.launch::<abi::SynchronizeSubsequences>(grid, abi::SYNCHRONIZE_TILES * lookup_bytes, &params)?;
             let params = abi::ResolveSubsequencesParams { batch };
             stream.launch::<abi::ResolveSubsequences>(Grid::x(num_scans), lookup_bytes, &params)?;
             for wave in &upload.waves {
