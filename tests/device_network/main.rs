@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
 mod cases;
 mod convolutions;
+#[cfg(feature = "cuda")]
+mod gpu;
 
 use std::sync::Arc;
 
