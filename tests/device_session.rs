@@ -202,6 +202,36 @@ fn an_image_that_memory_cannot_hold_harms_nobody() {
     assert_eq!(outcomes[0].logits, outcomes[2].logits);
 }
 
+/// What the device gives up is known only after the batch was run: it is decoded by the CPU then. Where the logits go to the caller's memory, it
+/// is in time for them.
+#[test]
+fn what_the_device_gives_up_is_decoded_by_the_cpu() {
+    let device = emulator(Schedule::Forward);
+    let good = picture(1, (90, 70), Kind::Baseline);
+    let mut odd = picture(2, (90, 70), Kind::Baseline);
+    // No marker, and no data: no sound file has such bytes there.
+    let place = (odd.len() / 2..).find(|&place| odd[place - 1] != 0xFF).unwrap();
+    odd.splice(place..place, [0xFF, 0x01]);
+    let files = [good.clone(), odd, good];
+    let weights = weights(Variant::LateConcatRfaThinner, 32);
+    let any = Policy::Lenient { min_fraction: 0.0 };
+    let on_cpu = Session::builder(&weights).device(DeviceChoice::Cpu).threads(1).policy(any).build().unwrap();
+    let session = small_session(&device, |builder| builder.slots(1).policy(any));
+    let expected = on_cpu.submit(batch(&files)).wait().unwrap();
+    assert_same(&session.submit(batch(&files)).wait().unwrap(), &expected, "given up");
+
+    let logits = Arc::new(DeviceBuffer::new(handle(&device), files.len() * CLASSES * size_of::<f32>()).unwrap());
+    let mut batch = batch(&files);
+    batch.write_logits_to(Arc::clone(&logits));
+    let outcomes = session.submit(batch).wait().unwrap();
+    assert_same(&outcomes, &expected, "given up, logits on the device");
+    let mut copied = vec![0f32; files.len() * CLASSES];
+    let stream = Stream::new(handle(&device)).unwrap();
+    stream.download_now(bytemuck::cast_slice_mut(&mut copied), logits.all()).unwrap();
+    assert!(outcomes.iter().zip(copied.chunks(CLASSES)).all(|(outcome, copy)| outcome.logits == copy));
+    assert_eq!(session.device_stats()[0].decoder.on_cpu[&CpuReason::Unresolved], 2);
+}
+
 /// The caller's stream fills the logits' memory before and after every batch, and copies them away in between, without ever waiting. Returns how
 /// many of the copies are not what the batch has answered.
 fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>) -> usize {

@@ -33,7 +33,7 @@ use crate::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOpti
 pub struct DeviceStats {
     /// Where images were decoded.
     pub decoder: DecoderStats,
-    /// Bytes copied to the device for decoding: descriptors and entropy-coded data.
+    /// Bytes copied to the device for decoding: entropy-coded data and what describes them.
     pub uploaded_bytes: u64,
     /// How often a batch took memory, on the device or pinned: never again, once every slot has seen the largest batch.
     pub num_allocations: u64,
@@ -405,8 +405,8 @@ impl Gpu {
         let reports = match reports {
             Some(reports) => reports,
             None => {
-                let (reports, has_changed) = self.reports(&mut work)?;
-                if has_changed {
+                let (reports, has_given_up) = self.reports(&mut work)?;
+                if has_given_up {
                     self.classify(&plan, images.len(), None)?;
                 }
                 reports
@@ -428,14 +428,14 @@ impl Gpu {
         self.decode.stream().record(&self.events.decoded)
     }
 
-    /// Waits for the decoder. What it gave up is decoded by the CPU now, and its coefficients replaced: the second result says whether there
-    /// were any.
+    /// Waits for the decoder. What it gave up is decoded by the CPU now, and its coefficients replaced; the second result says whether
+    /// there was anything.
     fn reports(&mut self, work: &mut Work<'_>) -> Result<(Vec<DecodeReport>, bool)> {
         let shared = &self.shared;
         let device_reports = self.decode.fetch_reports(&work.planned, &work.plan)?;
-        let mut given_up = Vec::new();
+        let mut has_given_up = false;
         let mut reports = Vec::with_capacity(work.entries.len());
-        for (entry_idx, entry) in work.entries.iter_mut().enumerate() {
+        for entry in &mut work.entries {
             let planned_idx = match &entry.source {
                 Source::Device(planned_idx) => *planned_idx,
                 Source::Cpu(decoded) => {
@@ -452,13 +452,13 @@ impl Gpu {
                 let decoded = shared.decode_on_cpu(work.planned[planned_idx].bytes, CpuReason::Unresolved);
                 reports.push(decoded.report.clone());
                 entry.source = Source::Cpu(decoded);
-                given_up.push(entry_idx);
+                has_given_up = true;
             }
         }
-        if !given_up.is_empty() {
+        if has_given_up {
             self.decode.upload_coefficients(&work.decoded_on_cpu())?;
         }
-        Ok((reports, !given_up.is_empty()))
+        Ok((reports, has_given_up))
     }
 
     /// Puts input, network and download on the stream. The logits also go to `target`.

@@ -18,7 +18,15 @@
 //! # Ok::<(), dctflow::Error>(())
 //! ```
 //!
-//! A session may be shared by threads (`&Session` is `Send`). Dropped, it finishes what was submitted; tickets stay valid.
+//! **Threads.** A session may be shared by threads: `&Session` is `Send`. [`Session::submit`] waits for a free slot only, `try_submit` for
+//! nothing; a batch owns its bytes, so that nothing of the caller's is borrowed while it runs. A [`Ticket`] may be waited for in any thread,
+//! awaited, or dropped: its batch runs all the same. Dropped, a session finishes what was submitted; tickets stay valid.
+//!
+//! **Devices.** Each device has [`SessionBuilder::slots`] slots, each slot a thread, and on a GPU a stream with everything that a batch needs:
+//! upload, decoder, input, network, download. Batches of different slots overlap. Memory grows to what the largest batch needs and is kept.
+//! A device that fails is lost to its session, which says so with [`ErrorKind::Device`](crate::ErrorKind::Device) when it has no other;
+//! other sessions, on other devices, are not touched. [`SessionBuilder::stream`] orders batches with what else is on a stream of the
+//! caller's.
 
 mod batch;
 mod budget;
