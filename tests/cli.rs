@@ -484,7 +484,8 @@ fn profile_counts_the_symbols_of_every_kernel() {
         assert!(count(before, "symbols") >= symbols, "every symbol is decoded before it is written: {object}");
         assert!(count(before, "warp_max") >= count(before, "symbols"), "{object}");
         let ratio = before["symbols_per_symbol"].as_f64().unwrap();
-        assert_eq!(ratio, count(before, "symbols") as f64 / symbols as f64);
+        // Reading the number back may cost its last bit.
+        assert!((ratio - count(before, "symbols") as f64 / symbols as f64).abs() < 1e-12, "{object}");
     }
     let table = folder.run("profile decode --device emulator --batch 2 --images 1").expect_status(0);
     for word in ["all", "flat", "synchronize_subsequences"] {
