@@ -55,48 +55,75 @@ def source_text(place):
     return f"{Path(path).name}: {Path(path).read_text().splitlines()[line - 1].strip()}"
 
 
+def rare_lines():
+    """Lines of our files in functions whose comment begins with `Rare:`, as (path, line): code in a loop that most turns do not enter."""
+    found = set()
+    for path in Path("kernels").rglob("*.cuh"):
+        end = None
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.lstrip().startswith("/* Rare:"):
+                end = line[: len(line) - len(line.lstrip())] + "}"
+            if end is not None:
+                found.add((str(path.resolve()), number))
+            if line == end:
+                end = None
+    return found
+
+
 class Code:
-    """One kernel's machine code: where its labels are, where its branches go, and which line of ours each instruction comes from."""
+    """One kernel's machine code: where its labels are, where its branches go, and which lines of ours each instruction comes from,
+    innermost first."""
 
     def __init__(self, kernel):
         self.kernel, self.labels, self.branches, self.places, self.products = kernel, {}, [], {}, set()
 
-    def innermost_loops(self):
-        """(first address, last address) of every loop that holds no other, in the order of the code."""
+    def instructions(self, start, end):
+        return range(start, end + 1, INSTRUCTION_BYTES)
+
+    def innermost_loops(self, rare):
+        """(first address, last address, addresses of rare code) of every loop that holds no other but in rare code."""
         ends = {}
         for address, label in self.branches:
             start = self.labels[label]
             if start < address:  # a branch to itself is the padding behind the end
                 ends[start] = max(address, ends.get(start, 0))
-        loops = sorted(ends.items())
-        return [(s, e) for s, e in loops if not any(s <= s2 and e2 <= e and (s2, e2) != (s, e) for s2, e2 in loops)]
+        is_rare = {address: any(place in rare for place in places) for address, places in self.places.items()}
+        loops = [(s, e) for s, e in sorted(ends.items()) if not all(is_rare[a] for a in self.instructions(s, e))]
+        for s, e in loops:
+            if not any(s <= s2 and e2 <= e and (s2, e2) != (s, e) for s2, e2 in loops):
+                yield s, e, [a for a in self.instructions(s, e) if is_rare[a]]
 
     def last_place(self, start, end):
         """The line of ours that the loop's last instructions come from."""
-        return next(place for a in range(end, -1, -INSTRUCTION_BYTES) if (place := self.places.get(a)))
+        return next(self.places[a][0] for a in range(end, -1, -INSTRUCTION_BYTES) if self.places.get(a))
 
 
 def disassemble(tools, cubin):
     """The code of every kernel, in the order of the file."""
     sources = str(Path("kernels").resolve())
-    kernels, place, new_labels = [], None, []
-    for line in run(tools / "nvdisasm", "-c", "-g", cubin).splitlines():
+    kernels, places, new_labels, is_new_place = [], [], [], False
+    for line in run(tools / "nvdisasm", "-c", "-gi", cubin).splitlines():
         if match := re.search(r"\.section\s+\.text\.(\w+)_entry,", line):
             kernels.append(Code(match[1]))
-        elif match := re.match(r"\s*//## File \"(.*)\", line (\d+)", line):
+        elif match := re.match(r"\s*//## File \"(.*?)\", line (\d+)", line):
             path = str(Path(match[1]).resolve())
-            place = (path, int(match[2])) if path.startswith(sources) and not path.endswith(".def") else None
+            # A run of such lines names the callers of an inlined function, innermost first.
+            places = places if is_new_place else []
+            places = places + [(path, int(match[2]))] * (path.startswith(sources) and not path.endswith(".def"))
+            is_new_place = True
+            continue
         elif match := re.match(r"(\.L_x_\d+):", line):
             new_labels.append(match[1])
         elif match := re.match(r"\s*/\*([0-9a-f]+)\*/\s+(.*)", line):
             address = int(match[1], 16)
             kernels[-1].labels.update((label, address) for label in new_labels)
-            kernels[-1].places[address] = place
+            kernels[-1].places[address] = places
             if "HMMA" in match[2]:
                 kernels[-1].products.add(address)
             new_labels = []
             if branch := re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", match[2]):
                 kernels[-1].branches.append((address, branch[1]))
+        is_new_place = False
     return kernels
 
 
@@ -113,14 +140,16 @@ def main():
         mistakes += [f"{name} on {target}: spills {s} bytes, {k} bytes of stack" for target, (s, k) in found.items() if s or k]
         spilt = max(spilt for spilt, _ in found.values())
         budget.append(f"{name}\t{registers}\t{spilt}\t{stack}\t{shared.get(name) or 0}")
-    loops = ["kernel\tSASS instructions\ton tensor cores\tend of the loop"]
+    loops = ["kernel\tSASS instructions\tof them rare\ton tensor cores\tend of the loop"]
+    rare = rare_lines()
     for arch in ("sm_80", "sm_90a"):
         names = {name for name, own in kernels() if own == arch}
         for code in disassemble(tools, build / f"{arch}.cubin"):
-            for start, end in code.innermost_loops() if code.kernel in names else []:
-                instructions = (end - start) // INSTRUCTION_BYTES + 1
-                products = sum(start <= address <= end for address in code.products)
-                loops.append(f"{code.kernel}\t{instructions}\t{products}\t{source_text(code.last_place(start, end))}")
+            for start, end, rarely in code.innermost_loops(rare) if code.kernel in names else []:
+                instructions = code.instructions(start, end)
+                products = len(code.products.intersection(instructions))
+                place = source_text(code.last_place(start, end))
+                loops.append(f"{code.kernel}\t{len(instructions)}\t{len(rarely)}\t{products}\t{place}")
     (output / "budget.tsv").write_text("\n".join(budget) + "\n")
     (output / "loops.tsv").write_text("\n".join(loops) + "\n")
     if mistakes:

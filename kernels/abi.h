@@ -43,6 +43,8 @@ typedef struct ChecksumWordsParams {
 #define TILE_THREADS 128
 /** Subsequences at the start of a tile that repeat the end of the tile before, to fall into step. */
 #define TILE_OVERLAP 2
+/** Tiles that one CTA synchronises. */
+#define SYNCHRONIZE_TILES 2
 /** Segments of a scan that are taken into account beyond its number of restart intervals (jpeg::segments, rule 5). */
 #define EXTRA_SEGMENTS 8
 /** Start states of one subsequence whose outcome is kept: one guess and one more for each round of synchronisation. */
@@ -301,10 +303,10 @@ typedef struct IndexSegmentsParams {
     DecodeBatch batch; /**< Completes segments and scan_states. */
 } IndexSegmentsParams;
 
-/** Parameters of `synchronize_subsequences`: one CTA a tile. */
+/** Parameters of `synchronize_subsequences`: one CTA for every SYNCHRONIZE_TILES tiles. */
 typedef struct SynchronizeSubsequencesParams {
     DecodeBatch batch;     /**< Reads destuffed, segments, tables; writes subsequences. */
-    const WorkTile *tiles; /**< [gridDim.x]: first = the first subsequence that is the tile's own. */
+    const WorkTile *tiles; /**< [gridDim.x][SYNCHRONIZE_TILES]: first = the first subsequence that is the tile's own; behind the scan's: none. */
 } SynchronizeSubsequencesParams;
 
 /** Parameters of `resolve_subsequences`: one CTA a scan. */
@@ -363,6 +365,7 @@ typedef struct ConvolveParams {
     const uint16_t *input;                    /**< f16 [num_images][input_height][input_width][input_pitch]: at the first channel read. */
     const uint16_t *weights;                  /**< f16 [phases][num_columns][depth]: (ky, kx, channel), then zeros up to `depth`. */
     const float *bias;                        /**< [num_columns], padded to a multiple of 8. */
+    const uint16_t *bias_half;                /**< The same in f16: not for our kernels, but for libraries. */
     const uint16_t *residual;                 /**< f16, the output's pixels, [residual_pitch] each; null for none. For output 0. */
     ConvolveOutput outputs[CONVOLVE_OUTPUTS]; /**< The second is used if the first ends before `num_columns`. */
     uint32_t num_rows;                        /**< num_images * windows_high * windows_wide, below 2^31. */
@@ -452,9 +455,11 @@ enum AxisFlag {
 
 /** What a grid's values become. */
 enum InputTarget {
-    INPUT_LUMA = 0,   /**< Coefficients of Y. */
-    INPUT_CHROMA = 1, /**< Coefficients of Cb and Cr. */
-    INPUT_RGB = 2,    /**< Red, green, blue and a zero, sample by sample. */
+    INPUT_Y = 0,      /**< Coefficients of Y. */
+    INPUT_CB = 1,     /**< Coefficients of Cb. */
+    INPUT_CR = 2,     /**< Coefficients of Cr. */
+    INPUT_CHROMA = 3, /**< Coefficients of Cb and Cr, which are mixed of all planes. */
+    INPUT_RGB = 4,    /**< Red, green, blue and a zero, sample by sample. */
 };
 
 /** What a grid's planes are. */

@@ -17,15 +17,25 @@
 #include "selftest/selftest.h"
 #endif
 
-/* One CTA an SM is promised, no more: left alone, ptxas would rather spill a register than lose occupancy.
+/* One CTA an SM is promised, unless the kernel's Smem says more (MIN_CTAS): left alone, ptxas would rather spill a register than lose
+ * occupancy, and promised too little it takes registers that it hardly needs.
  * `__grid_constant__` keeps the parameters in constant memory: without it they may be copied to the stack. All shared memory is
  * dynamic, since static shared memory ends at 48 KB. */
 #define ENTRY(name, Params, Smem, threads)                                                                  \
-    extern "C" __global__ void __launch_bounds__(threads, 1) name##_entry(const __grid_constant__ Params params) { \
+    extern "C" __global__ void __launch_bounds__(threads, MinCtas<Smem>::value) name##_entry(const __grid_constant__ Params params) { \
         extern __shared__ __align__(1024) unsigned char shared_memory[];                                    \
         name(params, *reinterpret_cast<Smem *>(shared_memory));                                             \
     }                                                                                                       \
     extern "C" __device__ const uint32_t name##_smem_bytes = smem_bytes<Smem>();
+
+template <typename Smem, typename = void>
+struct MinCtas {
+    static constexpr int value = 1;
+};
+template <typename Smem>
+struct MinCtas<Smem, decltype(void(Smem::MIN_CTAS))> {
+    static constexpr int value = Smem::MIN_CTAS;
+};
 
 /* An empty struct has size 1 in C++. */
 template <typename Smem>

@@ -2,6 +2,7 @@
 //! [`Error`] says why a call could not do its work, with a matchable [`ErrorKind`].
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 /// The result of a call of this library.
@@ -163,6 +164,8 @@ pub enum ErrorKind {
     NoDriver,
     /// No device of the kind asked for.
     NoDevice,
+    /// A library that was asked for is not on this machine, or is another version.
+    NoLibrary,
     /// This build holds no kernels for the device.
     KernelsNotBuilt,
     /// The device, or the limits given, leave too little memory.
@@ -188,11 +191,14 @@ impl Error {
         Self { kind, message: message.into(), path: None, source: None }
     }
 
-    /// An input/output error on `path`.
-    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+    /// An input/output error on `path`, with what to do about the usual ones.
+    pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self {
             kind: ErrorKind::Io,
-            message: source.to_string(),
+            message: match advice(source.kind()) {
+                Some(advice) => format!("{source}: {advice}"),
+                None => source.to_string(),
+            },
             path: Some(path.into()),
             source: Some(Box::new(source)),
         }
@@ -220,6 +226,20 @@ impl Error {
     /// The file it is about, if it is about one.
     pub fn path(&self) -> Option<&std::path::Path> {
         self.path.as_deref()
+    }
+}
+
+/// What to do about a failure to read or write.
+fn advice(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::NotFound => Some("check the path"),
+        io::ErrorKind::PermissionDenied => Some("change its mode, or run as a user who may"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("make room, or name another place"),
+        io::ErrorKind::IsADirectory => Some("name a file"),
+        io::ErrorKind::NotADirectory => Some("a part of the path is a file: name a folder"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written to"),
+        io::ErrorKind::AlreadyExists => Some("name another file, or remove this one"),
+        _ => None,
     }
 }
 

@@ -8,9 +8,12 @@
 //! The vocabulary is that of ITU-T T.81 (JPEG) and of the residual-network literature; see ARCHITECTURE.md.
 
 pub mod abi;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod jpeg;
 pub mod network;
 pub mod plan;

@@ -420,6 +420,20 @@ fn the_emulator_gives_the_same_lines_as_the_cpu() {
 }
 
 #[test]
+fn classify_says_the_same_of_files_on_the_emulator() {
+    let folder = Folder::with_weights();
+    write_files_of_all_kinds(&folder);
+    let files = "files/cut.jpg files/arithmetic.jpg files/text.jpg";
+    let statuses = |device: &str| {
+        let run =
+            folder.run(&format!("classify --weights small.safetensors --device {device} {files}")).expect_status(1);
+        let columns = |line: &str| line.split('\t').take(2).map(str::to_owned).collect::<Vec<_>>();
+        run.lines().into_iter().map(columns).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses("emulator"), statuses("cpu"));
+}
+
+#[test]
 fn auto_says_what_it_took_and_why() {
     let folder = Folder::new();
     folder.write("a.jpg", photo(1, 0));
@@ -470,7 +484,8 @@ fn profile_counts_the_symbols_of_every_kernel() {
         assert!(count(before, "symbols") >= symbols, "every symbol is decoded before it is written: {object}");
         assert!(count(before, "warp_max") >= count(before, "symbols"), "{object}");
         let ratio = before["symbols_per_symbol"].as_f64().unwrap();
-        assert_eq!(ratio, count(before, "symbols") as f64 / symbols as f64);
+        // Reading the number back may cost its last bit.
+        assert!((ratio - count(before, "symbols") as f64 / symbols as f64).abs() < 1e-12, "{object}");
     }
     let table = folder.run("profile decode --device emulator --batch 2 --images 1").expect_status(0);
     for word in ["all", "flat", "synchronize_subsequences"] {
@@ -508,7 +523,6 @@ fn what_cannot_run_says_why_and_what_to_do() {
         ("classify --weights small.safetensors --transform crop=5 a.jpg", "multiple of 16"),
         ("classify --weights small.safetensors --device gpu a.jpg", "auto, cpu, cuda"),
         ("classify --weights small.safetensors --device cuda:9 a.jpg", "--device cpu"),
-        ("classify --weights small.safetensors --device emulator a.jpg", "--device cpu"),
         // No machine has so many GPUs.
         ("coefficients --device cuda:4000 a.jpg", "--device cpu"),
         ("inspect --device emulator a.jpg", "--decode"),

@@ -190,7 +190,7 @@ fn pages_are_not_decoded_serially() {
             for inked_percent in [0, 50] {
                 let name = format!("{sampling_name} page of {width} x {height} with {inked_percent} % ink");
                 let serial = serial_subsequences(&name, page(sampling, (width, height), inked_percent), manner);
-                assert!(serial <= 8, "{name}");
+                assert!(serial <= 16, "{name}");
             }
         }
     }
@@ -203,7 +203,7 @@ fn pages_of_eight_thousand_samples() {
     for luma in [(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (4, 2)] {
         let name = format!("8k page with luma {luma:?}");
         let serial = serial_subsequences(&name, page(&[luma, (1, 1), (1, 1)], (7680, 4320), 3), manner);
-        assert!(serial <= 8, "{name}");
+        assert!(serial <= 16, "{name}");
     }
 }
 
@@ -222,7 +222,7 @@ fn codes_that_never_fall_into_step() {
         let stats = check_batch(&[&sample], Manner { schedule: Schedule::Forward, subsequence_bytes: None });
         eprintln!("{}: {} bytes, {} serial subsequences", sample.name, sample.bytes.len(), stats.serial_subsequences);
         assert_eq!(stats.on_device == 1, is_on_device, "{}", sample.name);
-        assert!((100..=u64::from(MAX_SERIAL_SUBSEQUENCES) + 1).contains(&stats.serial_subsequences));
+        assert!((70..=u64::from(MAX_SERIAL_SUBSEQUENCES) + 1).contains(&stats.serial_subsequences));
     }
 }
 

@@ -67,7 +67,10 @@ fn every_network_runs() {
             let sum: f32 = outcome.top.iter().map(|prediction| prediction.score).sum();
             assert!((sum - 1.0).abs() < 1e-4, "{variant}: {sum}");
         }
-        assert!(session.stage_times().named().iter().all(|(_, time)| *time > Duration::ZERO), "{variant}");
+        // Nothing is copied to the CPU or from it.
+        let idle = |name| ["upload", "download"].contains(&name);
+        let times = session.stage_times().named();
+        assert!(times.iter().all(|&(name, time)| idle(name) == time.is_zero()), "{variant}: {times:?}");
     }
 }
 

@@ -15,7 +15,7 @@ use dctflow::device::Device;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
 use dctflow::jpeg::Limits;
 use dctflow::plan::{PlanOptions, PlannedImage};
-use dctflow::session::{DeviceChoice, Task};
+use dctflow::session::DeviceChoice;
 use dctflow::sources::Sources;
 use dctflow::stages::DecodeStage;
 use dctflow::synth::photo_set;
@@ -93,7 +93,7 @@ fn read_files(paths: &[PathBuf]) -> Vec<Vec<u8>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let choice = args.device.resolve(Task::Decode)?;
+    let choice = args.device.resolve()?;
     eprintln!("device {}: {}", choice.kind, choice.why);
     let mut sets = vec![Set::new("photos made on the spot", photo_set(0, args.images))];
     if !args.paths.is_empty() {

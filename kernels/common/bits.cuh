@@ -26,12 +26,12 @@ struct BitWindow {
 
     /* Moves on by at most 32 bits. */
     __device__ __forceinline__ void skip(uint32_t num_bits) {
-        const uint32_t word = position_bits / 32;
+        const uint32_t before = position_bits;
         position_bits += num_bits;
-        if (position_bits / 32 != word) {
+        if ((before ^ position_bits) >= 32) {
             high = low;
             low = next;
-            next = __ldg(words + word + 3);
+            next = __ldg(words + position_bits / 32 + 2);
         }
     }
 };

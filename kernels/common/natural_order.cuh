@@ -4,8 +4,8 @@
 
 #include "common/cta.cuh"
 
-/* Natural indices of ZZ(0) to ZZ(63), four a word, the first in the lowest bits. */
-static constexpr uint32_t NATURAL_ORDER_WORDS = 16;
+/* Natural indices of ZZ(0) to ZZ(63), four a word, the first in the lowest bits; then 63 for the indices that a run can go too far. */
+static constexpr uint32_t NATURAL_ORDER_WORDS = 20;
 
 /* Word `i` of them. */
 __device__ __forceinline__ uint32_t natural_order_word(uint32_t i) {
@@ -25,7 +25,8 @@ __device__ __forceinline__ uint32_t natural_order_word(uint32_t i) {
         case 12: return 0x2d343b3a;
         case 13: return 0x2e271f26;
         case 14: return 0x363d3c35;
-        default: return 0x3f3e372f;
+        case 15: return 0x3f3e372f;
+        default: return 0x3f3f3f3f;
     }
 }
 
@@ -36,8 +37,9 @@ __device__ __forceinline__ void load_natural_order(uint32_t (&words)[NATURAL_ORD
     }
 }
 
+/* The natural index of ZZ(k), k < 80. */
 __device__ __forceinline__ uint32_t natural_index(const uint32_t (&words)[NATURAL_ORDER_WORDS], uint32_t k) {
-    return words[k / 4] >> (k % 4 * 8) & 63;
+    return reinterpret_cast<const uint8_t *>(words)[k];
 }
 
 #endif

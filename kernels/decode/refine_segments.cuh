@@ -23,7 +23,7 @@ struct Refinement {
     uint32_t eob_run;
     uint32_t bad_bits;
 
-    __device__ __forceinline__ int16_t &coefficient(uint32_t k) { return smem.blocks[natural_index(smem.natural_order, min(k, 63u))][threadIdx.x]; }
+    __device__ __forceinline__ int16_t &coefficient(uint32_t k) { return smem.blocks[natural_index(smem.natural_order, k)][threadIdx.x]; }
 
     /* Whether so many more bits are there. */
     __device__ __forceinline__ bool has(uint32_t num_bits) const { return window.position_bits + num_bits <= end_bits; }
@@ -90,8 +90,11 @@ struct Refinement {
         while (eob_run == 0 && k < scan.z_end) {
             const uint32_t at_bits = window.position_bits;
             const uint32_t peeked = window.peek();
-            const SymbolReader reader = {window, 0, k};
-            const SymbolEntry entry = reader.peek_symbol(smem.tables, smem_tail<uint16_t>(smem), p.batch.tables, peeked);
+            const BlockCode &code = smem.tables.blocks[0];
+            SymbolEntry entry = smem_tail<uint16_t>(smem)[code.ac_lookup + (peeked >> AC_LOOKUP_SHIFT)];
+            if (entry == 0) {
+                entry = decode_by_length(p.batch.tables[code.ac_table], peeked, AC_LOOKUP_BITS + 1);
+            }
             const uint32_t size_bits = entry_size_bits(entry);
             const bool is_end_of_band = entry_advance(entry) == BLOCK_END;
             const bool is_symbol = !entry_is_no_code(entry) && (is_end_of_band || size_bits <= 1);
@@ -152,7 +155,7 @@ __device__ void refine_segments(const RefineSegmentsParams &p, RefineSegmentsSme
     if (work.first >= state.num_segments || state.is_unresolved) {
         return;
     }
-    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), p.batch, scan);
+    load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), 0, p.batch, scan);
     load_natural_order(smem.natural_order);
     __syncthreads();
     const uint32_t segment_idx = work.first + threadIdx.x;

@@ -99,21 +99,21 @@ struct ResolveScan {
 
     /* Decodes a subsequence from `state` and selects the result. */
     __device__ void decode(uint32_t i, uint32_t state) const {
-        const SubsequenceRange range = find_subsequence(segments(), num_segments, scan.subsequence_bytes, i);
-        Trajectory t;
-        t.start(p.batch.destuffed + scan.destuffed_offset, range, state);
-        uint32_t end_state = STATE_TRUNCATED;
-        if (state != STATE_TRUNCATED) {
-            ++smem.num_serial;
-            if (count_symbols(t.reader, t.counts, range.end_bits, range.segment_end_bits, smem.tables, smem_tail<uint16_t>(smem),
-                              p.batch.tables)) {
-                end_state = t.state_at(range.end_bits);
-            }
-        }
         Subsequence &s = subsequence(i);
         s.selected = min(s.num_records, MAX_RECORDS - 1u);
         s.num_records = s.selected + 1;
-        s.records[s.selected] = t.record(end_state);
+        if (state == STATE_TRUNCATED) {
+            s.records[s.selected] = {STATE_TRUNCATED, STATE_TRUNCATED, 0, {0, 0}};
+            return;
+        }
+        ++smem.num_serial;
+        const SubsequenceRange range = find_subsequence(segments(), num_segments, scan.subsequence_bytes, i);
+        Trajectory t;
+        t.start(smem.tables, p.batch.destuffed + scan.destuffed_offset, range, state);
+        while (t.position_bits() < range.end_bits) {
+            t.count_symbol(smem.tables, smem_tail<uint16_t>(smem), p.batch.tables);
+        }
+        s.records[s.selected] = t.record(t.state_at(range.end_bits, range.segment_end_bits));
     }
 
     /* One thread: makes subsequences agree from `i` on, until one does by itself. Returns it. */
@@ -134,7 +134,7 @@ struct ResolveScan {
         uint32_t i = find_disagreement(0);
         while (i != UINT32_MAX && smem.num_serial <= MAX_SERIAL_SUBSEQUENCES) {
             if (!has_tables) {
-                load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), p.batch, scan);
+                load_scan_tables(smem.tables, smem_tail<uint16_t>(smem), 0, p.batch, scan);
                 has_tables = true;
             }
             __syncthreads();

@@ -1,7 +1,10 @@
 /* Speculative decoding: every subsequence from a guessed state, then again from the end state of the one before, until they agree.
  *
- * A tile is a CTA's TILE_THREADS subsequences. The first TILE_OVERLAP of them repeat the end of the tile before, only to fall into
+ * A tile is TILE_THREADS subsequences of a scan. The first TILE_OVERLAP of them repeat the end of the tile before, only to fall into
  * step. Whether tiles agree with each other is resolve_subsequences' business, as is everything that the rounds here leave open.
+ *
+ * A CTA takes two tiles, which need not be of the same image: some trajectory nearly always goes on to the end of its subsequence, and a
+ * warp waits for it once for both tiles.
  *
  * The guess differs in its bit offset from one subsequence to the next. In flat areas the MCUs are all alike, and their length often
  * divides that of a subsequence: one offset for all would then be wrong everywhere in the same way, and never fall into step. */
@@ -19,9 +22,23 @@ __device__ __forceinline__ uint32_t checkpoint_bits(uint32_t checkpoint) {
     return checkpoint + 1 < NUM_CHECKPOINTS ? (checkpoint + 1) * CHECKPOINT_STEP_BITS : 2 * (NUM_CHECKPOINTS - 1) * CHECKPOINT_STEP_BITS;
 }
 
-/* Warps that decode again in the rounds: fewer than there are, so that a lane that has fallen into step takes the next subsequence
- * instead of waiting for the slowest lane of its warp. */
-static constexpr uint32_t ROUND_WARPS = 2;
+/* One warp does all that is left after the guesses: its lanes take one subsequence after the other, and the more they share, the less
+ * the last one counts. */
+static constexpr uint32_t ROUND_WARPS = 1;
+
+static constexpr uint32_t SYNCHRONIZE_THREADS = SYNCHRONIZE_TILES * TILE_THREADS;
+
+/* Symbols or goals that a lane passes in a round before its warp meets. */
+static constexpr uint32_t STEPS_BETWEEN_MEETINGS = 16;
+
+static constexpr uint32_t NO_SUBSEQUENCE = UINT32_MAX;
+
+/* What a lane works on in a round: a subsequence of the CTA, and how far it has to go next. */
+struct Job {
+    uint32_t local;
+    uint32_t checkpoint;
+    uint32_t goal_bits;
+};
 
 /* Where a guess starts. */
 __device__ __forceinline__ uint32_t guess_offset_bits(int64_t subsequence_idx) {
@@ -30,77 +47,92 @@ __device__ __forceinline__ uint32_t guess_offset_bits(int64_t subsequence_idx) {
 
 struct SynchronizeSubsequencesSmem {
     /* What the latest round found, and the guess, which later trajectories are compared with. */
-    SubsequenceRecord latest[TILE_THREADS];
-    SubsequenceRecord guesses[TILE_THREADS];
+    SubsequenceRecord latest[SYNCHRONIZE_THREADS];
+    SubsequenceRecord guesses[SYNCHRONIZE_THREADS];
     /* The guess's state and counts at each checkpoint. */
-    uint32_t checkpoint_blocks[NUM_CHECKPOINTS][TILE_THREADS];
-    uint32_t checkpoint_dc[2][NUM_CHECKPOINTS][TILE_THREADS];
-    uint16_t checkpoint_states[NUM_CHECKPOINTS][TILE_THREADS];
-    SubsequenceRange ranges[TILE_THREADS];
-    uint32_t num_records[TILE_THREADS];
-    /* What the round has to decode: subsequence of the tile, and start state << 16. */
-    uint32_t jobs[TILE_THREADS];
+    uint32_t checkpoint_blocks[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    uint32_t checkpoint_dc[2][NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    uint16_t checkpoint_states[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
+    SubsequenceRange ranges[SYNCHRONIZE_THREADS];
+    uint32_t num_records[SYNCHRONIZE_THREADS];
+    /* What the round has to decode: subsequence of the CTA, and start state << 16. */
+    uint32_t jobs[SYNCHRONIZE_THREADS];
     uint32_t num_jobs;
     uint32_t next_job;
-    alignas(16) ScanTables tables;
+    /* By tile. */
+    const uint32_t *words[SYNCHRONIZE_TILES];
+    Subsequence *subsequences[SYNCHRONIZE_TILES]; /* The tile's own, behind the overlap. */
+    alignas(16) ScanTables tables[SYNCHRONIZE_TILES];
     /* Behind it: the lookups. */
 };
 
-/* One CTA at its tile. */
-struct SynchronizeTile {
+/* What the threads of the CTA do. A subsequence of the CTA has the number of the thread that guesses its start. */
+struct Synchronization {
     SynchronizeSubsequencesSmem &smem;
     const HuffmanTable *all_tables;
-    const uint32_t *words;
     const uint16_t *lookups;
-    Subsequence *own_subsequences; /* Behind the overlap. */
 
-    __device__ __forceinline__ bool count(Trajectory &t, uint32_t stop_bits, uint32_t segment_end_bits) const {
-        return count_symbols(t.reader, t.counts, stop_bits, segment_end_bits, smem.tables, lookups, all_tables);
+    __device__ __forceinline__ void start(Trajectory &t, uint32_t local, uint32_t state) const {
+        t.start(smem.tables[local / TILE_THREADS], smem.words[local / TILE_THREADS], smem.ranges[local], state);
+    }
+
+    __device__ __forceinline__ void count_symbol(Trajectory &t, uint32_t local) const {
+        t.count_symbol(smem.tables[local / TILE_THREADS], lookups, all_tables);
+    }
+
+    /* Where the trajectory has to stop next: at a checkpoint, or, behind the last one, at the subsequence's end. */
+    __device__ __forceinline__ uint32_t goal_bits(uint32_t local, uint32_t checkpoint) const {
+        const SubsequenceRange &range = smem.ranges[local];
+        return checkpoint == NUM_CHECKPOINTS ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
+    }
+
+    /* Not for the overlap. */
+    __device__ __forceinline__ Subsequence &own_subsequence(uint32_t local) const {
+        return smem.subsequences[local / TILE_THREADS][local % TILE_THREADS - TILE_OVERLAP];
     }
 
     /* Keeps what a round found: for the next round, and for the next stage, unless the subsequence is the tile's before. */
     __device__ __forceinline__ void keep(uint32_t local, const SubsequenceRecord &record) const {
         smem.latest[local] = record;
         const uint32_t record_idx = smem.num_records[local]++;
-        if (local >= TILE_OVERLAP) {
-            own_subsequences[local - TILE_OVERLAP].records[record_idx] = record;
+        if (local % TILE_THREADS >= TILE_OVERLAP) {
+            own_subsequence(local).records[record_idx] = record;
         }
     }
 
-    /* Round 0: decodes this thread's subsequence from its guess, or from its known state if it is its segment's first. The warp's
-     * lanes meet at every checkpoint; `is_used`: this lane has a subsequence. */
-    __device__ __forceinline__ void decode_guess(bool is_used, uint32_t state) const {
+    /* Round 0: decodes this thread's subsequence from its guess, or from its known state if it is its segment's first. One loop for
+     * everything: in nested ones the lanes of a warp would wait for the slowest at each checkpoint. */
+    __device__ __forceinline__ void decode_guess(uint32_t state) const {
         const uint32_t local = threadIdx.x;
         const SubsequenceRange &range = smem.ranges[local];
-        Trajectory t = {};
-        bool is_whole = is_used;
-        if (is_used) {
-            t.start(words, range, state);
-        }
-        for (uint32_t checkpoint = 0; checkpoint < NUM_CHECKPOINTS; ++checkpoint) {
-            __syncwarp();
-            if (is_used) {
-                const uint32_t stop_bits = min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
-                is_whole = is_whole && count(t, stop_bits, range.segment_end_bits);
-                store_checkpoint(checkpoint, is_whole ? t.state_at(stop_bits) : STATE_TRUNCATED, t.counts);
+        Trajectory t;
+        start(t, local, state);
+        uint32_t checkpoint = 0;
+        uint32_t goal = goal_bits(local, 0);
+        while (true) {
+            if (t.position_bits() >= goal) {
+                const uint32_t end_state = t.state_at(goal, range.segment_end_bits);
+                if (checkpoint == NUM_CHECKPOINTS) {
+                    smem.guesses[local] = t.record(end_state);
+                    break;
+                }
+                store_checkpoint(checkpoint, end_state, t);
+                goal = goal_bits(local, ++checkpoint);
+            } else {
+                count_symbol(t, local);
             }
         }
-        __syncwarp();
-        if (is_used) {
-            is_whole = is_whole && count(t, range.end_bits, range.segment_end_bits);
-            smem.guesses[local] = t.record(is_whole ? t.state_at(range.end_bits) : STATE_TRUNCATED);
-            keep(local, smem.guesses[local]);
-        }
+        keep(local, smem.guesses[local]);
     }
 
     /* A guess that came upon a pattern that is no code cannot be joined afterwards: the flag says nothing about where. */
-    __device__ __forceinline__ void store_checkpoint(uint32_t checkpoint, uint32_t state, const SpanCounts &counts) const {
+    __device__ __forceinline__ void store_checkpoint(uint32_t checkpoint, uint32_t state, const Trajectory &t) const {
         const uint32_t local = threadIdx.x;
-        const bool is_bad = counts.num_blocks & RECORD_BAD_CODE;
+        const bool is_bad = t.num_blocks & RECORD_BAD_CODE;
         smem.checkpoint_states[checkpoint][local] = static_cast<uint16_t>(is_bad ? STATE_NONE : state);
-        smem.checkpoint_blocks[checkpoint][local] = counts.num_blocks;
-        smem.checkpoint_dc[0][checkpoint][local] = counts.dc.pair[0];
-        smem.checkpoint_dc[1][checkpoint][local] = counts.dc.pair[1];
+        smem.checkpoint_blocks[checkpoint][local] = t.num_blocks;
+        smem.checkpoint_dc[0][checkpoint][local] = t.dc.pair[0];
+        smem.checkpoint_dc[1][checkpoint][local] = t.dc.pair[1];
     }
 
     /* Lists the subsequences whose start state is not the latest end state before them. Returns how many there are. */
@@ -111,7 +143,7 @@ struct SynchronizeTile {
             smem.next_job = 0;
         }
         __syncthreads();
-        if (is_used && local > 0 && !smem.ranges[local].is_first) {
+        if (is_used && local % TILE_THREADS > 0 && !smem.ranges[local].is_first) {
             const uint32_t state = smem.latest[local - 1].end_state;
             if (state != smem.latest[local].start_state) {
                 smem.jobs[atomicAdd(&smem.num_jobs, 1u)] = local | state << 16;
@@ -121,107 +153,127 @@ struct SynchronizeTile {
         return smem.num_jobs;
     }
 
-    /* A round: decodes every listed subsequence again, up to where it joins its guess. A lane that is done takes the next one; the
-     * lanes of a warp meet after each step. */
+    /* A round: decodes every listed subsequence again, up to where it joins its guess. A lane that is done takes the next one. The lanes
+     * of a warp meet after a number of steps, not of bits: none waits for another. */
     __device__ __forceinline__ void decode_jobs(uint32_t num_jobs) const {
-        constexpr uint32_t NONE = UINT32_MAX;
-        uint32_t local = NONE;
-        uint32_t checkpoint = 0;
+        Job job = {NO_SUBSEQUENCE, 0, 0};
         Trajectory t = {};
-        while (true) {
-            if (local == NONE) {
-                const uint32_t job_idx = smem.next_job < num_jobs ? atomicAdd(&smem.next_job, 1u) : num_jobs;
-                if (job_idx < num_jobs) {
-                    local = smem.jobs[job_idx] & 0xffff;
-                    checkpoint = 0;
-                    t.start(words, smem.ranges[local], smem.jobs[job_idx] >> 16);
+        bool is_working = true;
+        while (__any_sync(FULL_WARP, is_working)) {
+            for (uint32_t step = 0; step < STEPS_BETWEEN_MEETINGS && is_working; ++step) {
+                if (t.position_bits() < job.goal_bits) {
+                    count_symbol(t, job.local);
+                } else {
+                    is_working = pass_goal(job, t) || start_job(num_jobs, job, t);
                 }
-            }
-            if (!__any_sync(FULL_WARP, local != NONE)) {
-                return;
-            }
-            if (local != NONE && advance_job(local, checkpoint, t)) {
-                local = NONE;
             }
         }
     }
 
-    /* One step of a job; true if that was its last. */
-    __device__ __forceinline__ bool advance_job(uint32_t local, uint32_t &checkpoint, Trajectory &t) const {
-        const SubsequenceRange &range = smem.ranges[local];
-        const bool is_end = checkpoint == NUM_CHECKPOINTS;
-        const uint32_t goal_bits = is_end ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
-        const uint32_t stop_bits = min(goal_bits, t.reader.window.position_bits + CHECKPOINT_STEP_BITS);
-        if (t.start_state == STATE_TRUNCATED || !count(t, stop_bits, range.segment_end_bits)) {
-            keep(local, t.record(STATE_TRUNCATED));
-            return true;
-        }
-        if (t.reader.window.position_bits < goal_bits) {
+    /* Goes on behind a goal, unless the job ends there. */
+    __device__ __forceinline__ bool pass_goal(Job &job, Trajectory &t) const {
+        if (job.local == NO_SUBSEQUENCE) {
             return false;
         }
-        if (is_end) {
-            keep(local, t.record(t.state_at(range.end_bits)));
-            return true;
+        const uint32_t state = t.state_at(job.goal_bits, smem.ranges[job.local].segment_end_bits);
+        if (job.checkpoint == NUM_CHECKPOINTS || state == STATE_TRUNCATED) {
+            keep(job.local, t.record(state));
+            return false;
         }
-        if (smem.checkpoint_states[checkpoint][local] == t.state_at(goal_bits)) {
-            keep(local, joined_record(local, checkpoint, t));
-            return true;
+        if (smem.checkpoint_states[job.checkpoint][job.local] == state) {
+            keep(job.local, joined_record(job.local, job.checkpoint, t));
+            return false;
         }
-        ++checkpoint;
-        return false;
+        ++job.checkpoint;
+        job.goal_bits = goal_bits(job.local, job.checkpoint);
+        return true;
+    }
+
+    /* Takes the next job; false: there are no more. */
+    __device__ __forceinline__ bool start_job(uint32_t num_jobs, Job &job, Trajectory &t) const {
+        const uint32_t job_idx = atomicAdd(&smem.next_job, 1u);
+        if (job_idx >= num_jobs) {
+            return false;
+        }
+        const uint32_t local = smem.jobs[job_idx] & 0xffff;
+        const uint32_t state = smem.jobs[job_idx] >> 16;
+        job = {NO_SUBSEQUENCE, 0, 0};
+        t.reader.window.position_bits = 0;
+        if (state == STATE_TRUNCATED) {
+            keep(local, {STATE_TRUNCATED, STATE_TRUNCATED, 0, {0, 0}});
+        } else {
+            job = {local, 0, goal_bits(local, 0)};
+            start(t, local, state);
+        }
+        return true;
     }
 
     /* The record of a trajectory that joins the guess at a checkpoint. */
     __device__ __forceinline__ SubsequenceRecord joined_record(uint32_t local, uint32_t checkpoint, Trajectory &t) const {
         const SubsequenceRecord &guess = smem.guesses[local];
         /* The checkpoint's count has no flag, or it could not be joined. */
-        t.counts.num_blocks += (guess.num_blocks & ~RECORD_BAD_CODE) - smem.checkpoint_blocks[checkpoint][local];
-        t.counts.num_blocks |= guess.num_blocks & RECORD_BAD_CODE;
-        t.counts.dc.add({{guess.dc[0], guess.dc[1]}});
-        t.counts.dc.subtract({{smem.checkpoint_dc[0][checkpoint][local], smem.checkpoint_dc[1][checkpoint][local]}});
+        t.num_blocks += (guess.num_blocks & ~RECORD_BAD_CODE) - smem.checkpoint_blocks[checkpoint][local];
+        t.num_blocks |= guess.num_blocks & RECORD_BAD_CODE;
+        t.dc.add({{guess.dc[0], guess.dc[1]}});
+        t.dc.subtract({{smem.checkpoint_dc[0][checkpoint][local], smem.checkpoint_dc[1][checkpoint][local]}});
         return t.record(guess.end_state);
     }
 };
 
+/* Fills what the CTA needs of one tile; `first_lookup`: where its lookups begin. Returns where they end. The whole CTA calls it. */
+__device__ __forceinline__ uint32_t load_tile(SynchronizeSubsequencesSmem &smem, const DecodeBatch &batch, const WorkTile &work, uint32_t tile_idx,
+                                              uint32_t first_lookup) {
+    const ScanDesc &scan = batch.scans[work.scan_idx];
+    if (threadIdx.x == 0) {
+        smem.words[tile_idx] = batch.destuffed + scan.destuffed_offset;
+        smem.subsequences[tile_idx] = batch.subsequences + scan.first_subsequence + work.first;
+    }
+    return load_scan_tables(smem.tables[tile_idx], smem_tail<uint16_t>(smem), first_lookup, batch, scan);
+}
+
 __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p, SynchronizeSubsequencesSmem &smem) {
-    const WorkTile work = p.tiles[blockIdx.x];
-    const ScanDesc &scan = p.batch.scans[work.scan_idx];
-    const ScanState &state = p.batch.scan_states[work.scan_idx];
-    if (work.first >= state.num_subsequences) {
-        return;
+    const WorkTile *tiles = p.tiles + blockIdx.x * SYNCHRONIZE_TILES;
+    const DecodeBatch &batch = p.batch;
+    uint32_t first_lookup = 0;
+    for (uint32_t tile_idx = 0; tile_idx < SYNCHRONIZE_TILES; ++tile_idx) {
+        if (tiles[tile_idx].first < batch.scan_states[tiles[tile_idx].scan_idx].num_subsequences) {
+            first_lookup = load_tile(smem, batch, tiles[tile_idx], tile_idx, first_lookup);
+        }
     }
     const uint32_t local = threadIdx.x;
-    const int64_t subsequence_idx = static_cast<int64_t>(work.first) - TILE_OVERLAP + local;
-    const bool is_used = subsequence_idx >= 0 && subsequence_idx < state.num_subsequences;
-    uint16_t *lookups = smem_tail<uint16_t>(smem);
-    load_scan_tables(smem.tables, lookups, p.batch, scan);
+    const WorkTile work = tiles[local / TILE_THREADS];
+    const ScanDesc &scan = batch.scans[work.scan_idx];
+    const ScanState &state = batch.scan_states[work.scan_idx];
+    const int64_t subsequence_idx = static_cast<int64_t>(work.first) - TILE_OVERLAP + local % TILE_THREADS;
+    const bool is_used = work.first < state.num_subsequences && subsequence_idx >= 0 && subsequence_idx < state.num_subsequences;
     smem.num_records[local] = 0;
     uint32_t guess = 0;
     if (is_used) {
-        smem.ranges[local] = find_subsequence(p.batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
+        smem.ranges[local] = find_subsequence(batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
                                               static_cast<uint32_t>(subsequence_idx));
         guess = smem.ranges[local].is_first ? pack_state(0, 0, scan.z_begin)
                                             : pack_state(guess_offset_bits(subsequence_idx), 0, scan.z_begin);
     }
     __syncthreads();
 
-    const SynchronizeTile tile = {smem, p.batch.tables, p.batch.destuffed + scan.destuffed_offset, lookups,
-                                  p.batch.subsequences + scan.first_subsequence + work.first};
-    tile.decode_guess(is_used, guess);
+    const Synchronization run = {smem, batch.tables, smem_tail<uint16_t>(smem)};
+    if (is_used) {
+        run.decode_guess(guess);
+    }
     __syncthreads();
     for (uint32_t round = 1; round < MAX_RECORDS; ++round) {
-        const uint32_t num_jobs = tile.list_jobs(is_used);
+        const uint32_t num_jobs = run.list_jobs(is_used);
         if (num_jobs == 0) {
             break;
         }
         COUNT(rounds, local == 0 ? 1 : 0);
         if (warp_idx() < ROUND_WARPS) {
-            tile.decode_jobs(num_jobs);
+            run.decode_jobs(num_jobs);
         }
         __syncthreads();
     }
-    if (is_used && local >= TILE_OVERLAP) {
-        Subsequence &own = tile.own_subsequences[local - TILE_OVERLAP];
+    if (is_used && local % TILE_THREADS >= TILE_OVERLAP) {
+        Subsequence &own = run.own_subsequence(local);
         own.num_records = smem.num_records[local];
         own.selected = smem.num_records[local] - 1;
         own.segment = smem.ranges[local].segment_idx;

@@ -21,26 +21,23 @@ __device__ void write_segments(const WriteSegmentsParams &p, WriteSmem &smem) {
     if (__syncthreads_or(is_own) == 0) {
         return;
     }
-    uint16_t *lookups = smem_tail<uint16_t>(smem);
-    load_scan_tables(smem.tables, lookups, p.batch, scan);
-    load_natural_order(smem.natural_order);
+    load_write_smem(smem, p.batch, scan);
     __syncthreads();
     if (!is_own) {
         return;
     }
     SegmentRun run;
     run.reader.window.seek(p.batch.destuffed + scan.destuffed_offset, segment.start_bytes * 8);
-    run.reader.mcu_block = 0;
-    run.reader.z = scan.z_begin;
+    run.reader.enter(smem.tables, 0, scan.z_begin);
     run.prediction = {};
-    run.first_block = segment.interval * scan.interval_mcus * scan.num_mcu_blocks;
+    run.first_mcu = segment.interval * scan.interval_mcus;
     run.num_blocks = interval_blocks(scan, segment.interval);
     run.block = 0;
     run.stop_bits = end_bytes * 8;
     run.end_bits = end_bytes * 8;
     run.has_bad_code = false;
-    const BlockPlaces places = {scan, p.batch.coefficients};
-    write_run(run, places, smem, lookups, p.batch.tables, p.batch.segment_results[scan.first_segment + segment_idx]);
+    const SegmentWriter writer = {smem, smem_tail<uint16_t>(smem), p.batch.tables, scan, p.batch.segment_results[scan.first_segment + segment_idx]};
+    writer.write(run, p.batch.coefficients);
 }
 
 #endif

@@ -11,9 +11,7 @@ __device__ void write_subsequences(const WriteSubsequencesParams &p, WriteSmem &
     if (work.first >= state.num_subsequences || state.is_unresolved) {
         return;
     }
-    uint16_t *lookups = smem_tail<uint16_t>(smem);
-    load_scan_tables(smem.tables, lookups, p.batch, scan);
-    load_natural_order(smem.natural_order);
+    load_write_smem(smem, p.batch, scan);
     __syncthreads();
     const uint32_t subsequence_idx = work.first + threadIdx.x;
     if (subsequence_idx >= state.num_subsequences) {
@@ -34,16 +32,16 @@ __device__ void write_subsequences(const WriteSubsequencesParams &p, WriteSmem &
         return;
     }
     Trajectory at;
-    at.start(p.batch.destuffed + scan.destuffed_offset, range, packed);
+    at.start(smem.tables, p.batch.destuffed + scan.destuffed_offset, range, packed);
     run.reader = at.reader;
     run.prediction = {{start.dc[0], start.dc[1]}};
-    run.first_block = interval * scan.interval_mcus * scan.num_mcu_blocks;
+    run.first_mcu = interval * scan.interval_mcus;
     run.block = start.first_block;
     run.stop_bits = range.end_bits;
     run.end_bits = range.segment_end_bits;
     run.has_bad_code = has_bad_code;
-    const BlockPlaces places = {scan, p.batch.coefficients};
-    write_run(run, places, smem, lookups, p.batch.tables, p.batch.segment_results[scan.first_segment + range.segment_idx]);
+    const SegmentWriter writer = {smem, smem_tail<uint16_t>(smem), p.batch.tables, scan, p.batch.segment_results[scan.first_segment + range.segment_idx]};
+    writer.write(run, p.batch.coefficients);
 }
 
 #endif

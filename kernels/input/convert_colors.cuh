@@ -77,6 +77,7 @@ struct TilePlanes {
         for (uint32_t x = 0; x < 8; ++x) {
             samples[x] = line[x * stride];
         }
+        #pragma unroll 1
         for (uint32_t u = 0; u < 8; ++u) {
             float sum = 0;
             #pragma unroll
@@ -101,7 +102,7 @@ struct TilePlanes {
                 at(0, i) = c.red;
                 at(1, i) = c.green;
                 at(2, i) = c.blue;
-            } else if (grid.target == INPUT_LUMA) {
+            } else if (grid.target == INPUT_Y) {
                 at(0, i) = has_inks ? luma_of(c) - 128.0f : luma_of(c);
             } else {
                 at(0, i) = blue_difference(c);

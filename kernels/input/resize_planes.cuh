@@ -20,6 +20,7 @@ __device__ __forceinline__ uint32_t half_row(uint32_t row, uint32_t half) { retu
 static constexpr uint32_t NUM_SHARES = 16;
 
 struct ResizeSmem {
+    static constexpr int MIN_CTAS = 3; /* 168 registers */
     /* By row of the tile: C while the vertical pass runs, then T, both by column; at the end, shares of the horizontal sums. */
     float columns[INPUT_TILE_ROWS][INPUT_CHUNK_COLUMNS * BLOCK_STRIDE];
 };
@@ -195,57 +196,73 @@ struct PlaneResizer {
      * changed, of those that the thread wrote. The whole CTA calls it; a barrier has to follow before `results` is read. */
     __device__ __forceinline__ uint32_t resize(bool saturates, float *results) const {
         const uint32_t num_shares = NUM_SHARES / tile.num_columns;
-        const uint32_t column = threadIdx.x / 8 % tile.num_columns;
-        const uint32_t share = threadIdx.x / 8 / tile.num_columns;
         const BandBlocks one_end = band(horizontal, tile.first_column);
         const BandBlocks other_end = band(horizontal, tile.first_column + tile.num_columns - 1);
+        const uint32_t source_first = min(one_end.first_block, other_end.first_block);
         const uint32_t source_end = max(one_end.first_block + one_end.num_blocks, other_end.first_block + other_end.num_blocks);
-        float sum[INPUT_TILE_ROWS][8] = {};
-        for (uint32_t first = min(one_end.first_block, other_end.first_block); first < source_end; first += INPUT_CHUNK_COLUMNS) {
+        for (uint32_t first = source_first; first < source_end; first += INPUT_CHUNK_COLUMNS) {
             const uint32_t end = min(first + INPUT_CHUNK_COLUMNS, source_end);
             __syncthreads(); /* nobody reads shared memory any more */
             if (warp_idx() < tile.num_rows) {
                 resize_columns(first, end - first);
             }
             __syncthreads();
-            if (share < num_shares) {
-                add_chunk(column, share, num_shares, first, end, sum);
-            }
+            resize_rows(num_shares, first, end);
+            add_shares(num_shares, first == source_first, results);
+        }
+        return saturates ? saturate(results) : 0;
+    }
+
+    /* The horizontal sums over a chunk, each thread's share of them; leaves the shares in place of T, as
+     * [share][column][row of the tile][64]. The whole CTA calls it. */
+    __device__ __forceinline__ void resize_rows(uint32_t num_shares, uint32_t first, uint32_t end) const {
+        const uint32_t column = threadIdx.x / 8 % tile.num_columns;
+        const uint32_t share = threadIdx.x / 8 / tile.num_columns;
+        float sum[INPUT_TILE_ROWS][8] = {};
+        if (share < num_shares) {
+            add_chunk(column, share, num_shares, first, end, sum);
         }
         __syncthreads();
         if (share < num_shares) {
-            store_share(sum);
+            float *own = &smem.columns[0][0] + threadIdx.x / 8 * (INPUT_TILE_ROWS * 64) + threadIdx.x % 8 * 8;
+            #pragma unroll
+            for (uint32_t i = 0; i < INPUT_TILE_ROWS; ++i) {
+                float4 *row = reinterpret_cast<float4 *>(own + 64 * i);
+                row[0] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+                row[1] = make_float4(sum[i][4], sum[i][5], sum[i][6], sum[i][7]);
+            }
         }
         __syncthreads();
-        return add_shares(num_shares, saturates, results);
     }
 
-    /* Shares lie in shared memory as [share][column][row of the tile][64]. */
-    __device__ __forceinline__ void store_share(const float (&sum)[INPUT_TILE_ROWS][8]) const {
-        float *own = &smem.columns[0][0] + threadIdx.x / 8 * (INPUT_TILE_ROWS * 64) + threadIdx.x % 8 * 8;
-        #pragma unroll
-        for (uint32_t i = 0; i < INPUT_TILE_ROWS; ++i) {
-            float4 *row = reinterpret_cast<float4 *>(own + 64 * i);
-            row[0] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-            row[1] = make_float4(sum[i][4], sum[i][5], sum[i][6], sum[i][7]);
+    /* Each thread adds up the values that are its own, always the same ones. */
+    __device__ __forceinline__ void add_shares(uint32_t num_shares, bool is_first_chunk, float *results) const {
+        for (uint32_t i = threadIdx.x; i < tile.num_blocks() * 16; i += blockDim.x) {
+            const uint32_t row = i / 16 / tile.num_columns;
+            const uint32_t column = i / 16 % tile.num_columns;
+            const float4 *shares = reinterpret_cast<const float4 *>(&smem.columns[0][0]) + (column * INPUT_TILE_ROWS + row) * 16 + i % 16;
+            float4 *result = reinterpret_cast<float4 *>(results) + i;
+            float4 sum = is_first_chunk ? make_float4(0, 0, 0, 0) : *result;
+            for (uint32_t share = 0; share < num_shares; ++share) {
+                const float4 value = shares[share * tile.num_columns * INPUT_TILE_ROWS * 16];
+                sum = make_float4(sum.x + value.x, sum.y + value.y, sum.z + value.z, sum.w + value.w);
+            }
+            *result = sum;
         }
     }
 
-    __device__ __forceinline__ uint32_t add_shares(uint32_t num_shares, bool saturates, float *results) const {
+    /* As `add_shares` deals values out. */
+    __device__ __forceinline__ uint32_t saturate(float *results) const {
         uint32_t num_saturated = 0;
-        for (uint32_t i = threadIdx.x; i < tile.num_blocks() * 64; i += blockDim.x) {
-            const uint32_t row = i / 64 / tile.num_columns;
-            const uint32_t column = i / 64 % tile.num_columns;
-            const float *shares = &smem.columns[0][0] + (column * INPUT_TILE_ROWS + row) * 64 + i % 64;
-            float value = shares[0];
-            for (uint32_t share = 1; share < num_shares; ++share) {
-                value += shares[share * tile.num_columns * INPUT_TILE_ROWS * 64];
+        for (uint32_t i = threadIdx.x; i < tile.num_blocks() * 16; i += blockDim.x) {
+            #pragma unroll
+            for (uint32_t k = 0; k < 4; ++k) {
+                float &value = results[4 * i + k];
+                if (fabsf(value) > INPUT_SATURATION) {
+                    value = copysignf(INPUT_SATURATION, value);
+                    ++num_saturated;
+                }
             }
-            if (saturates && fabsf(value) > INPUT_SATURATION) {
-                value = copysignf(INPUT_SATURATION, value);
-                ++num_saturated;
-            }
-            results[i] = value;
         }
         return num_saturated;
     }

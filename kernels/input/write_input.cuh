@@ -55,14 +55,15 @@ struct TileWriter {
 
     /* [blocks_high][blocks_wide][64 or 128] */
     __device__ __forceinline__ void store_blocks() const {
-        const bool is_luma = grid.target == INPUT_LUMA;
-        const uint32_t num_planes = is_luma ? 1 : 2;
+        const bool is_luma = grid.target == INPUT_Y;
+        const uint32_t num_planes = grid.target == INPUT_CHROMA ? 2 : 1;
+        const uint32_t first_channel = is_luma ? 0 : grid.target == INPUT_CR ? 128 : 64;
         const bool is_failed = (grid.flags & INPUT_FAILED) != 0;
         for (uint32_t i = threadIdx.x; i < tile.num_blocks() * num_planes * 8; i += blockDim.x) {
             const uint32_t y = i % 8;
             const uint32_t plane = i / 8 % num_planes;
             const uint32_t block = i / 8 / num_planes;
-            const uint32_t channel = (is_luma ? 0 : 64) + 64 * plane + 8 * y;
+            const uint32_t channel = first_channel + 64 * plane + 8 * y;
             float values[8] = {};
             #pragma unroll
             for (uint32_t x = 0; x < 8; ++x) {
@@ -70,7 +71,11 @@ struct TileWriter {
             }
             const uint2 to = place(block);
             const uint64_t block_idx = (static_cast<uint64_t>(grid.image_idx) * blocks_high() + to.y) * blocks_wide() + to.x;
-            store_values(batch, is_luma ? batch.luma : batch.chroma, (block_idx * num_planes + plane) * 64 + 8 * y, values);
+            if (is_luma) {
+                store_values(batch, batch.luma, block_idx * 64 + channel, values);
+            } else {
+                store_values(batch, batch.chroma, block_idx * 128 + channel - 64, values);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub const DESTUFF_TILE_BYTES: u32 = 4096;
 pub const DESTUFFED_PADDING_BYTES: u32 = 32;
 pub const TILE_THREADS: u32 = 128;
 pub const TILE_OVERLAP: u32 = 2;
+pub const SYNCHRONIZE_TILES: u32 = 2;
 pub const EXTRA_SEGMENTS: u32 = 8;
 pub const MAX_RECORDS: u32 = 8;
 pub const MAX_SERIAL_SUBSEQUENCES: u32 = 128;
@@ -762,13 +763,13 @@ impl Default for IndexSegmentsParams {
         }
     }
 }
-#[doc = " Parameters of `synchronize_subsequences`: one CTA a tile."]
+#[doc = " Parameters of `synchronize_subsequences`: one CTA for every SYNCHRONIZE_TILES tiles."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct SynchronizeSubsequencesParams {
     #[doc = " Reads destuffed, segments, tables; writes subsequences."]
     pub batch: DecodeBatch,
-    #[doc = " [gridDim.x]: first = the first subsequence that is the tile's own."]
+    #[doc = " [gridDim.x][SYNCHRONIZE_TILES]: first = the first subsequence that is the tile's own; behind the scan's: none."]
     pub tiles: *const WorkTile,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
@@ -980,6 +981,8 @@ pub struct ConvolveParams {
     pub weights: *const u16,
     #[doc = " [num_columns], padded to a multiple of 8."]
     pub bias: *const f32,
+    #[doc = " The same in f16: not for our kernels, but for libraries."]
+    pub bias_half: *const u16,
     #[doc = " f16, the output's pixels, [residual_pitch] each; null for none. For output 0."]
     pub residual: *const u16,
     #[doc = " The second is used if the first ends before `num_columns`."]
@@ -1023,33 +1026,34 @@ pub struct ConvolveParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ConvolveParams"][::core::mem::size_of::<ConvolveParams>() - 152usize];
+    ["Size of ConvolveParams"][::core::mem::size_of::<ConvolveParams>() - 160usize];
     ["Alignment of ConvolveParams"][::core::mem::align_of::<ConvolveParams>() - 8usize];
     ["Offset of field: ConvolveParams::input"][::core::mem::offset_of!(ConvolveParams, input) - 0usize];
     ["Offset of field: ConvolveParams::weights"][::core::mem::offset_of!(ConvolveParams, weights) - 8usize];
     ["Offset of field: ConvolveParams::bias"][::core::mem::offset_of!(ConvolveParams, bias) - 16usize];
-    ["Offset of field: ConvolveParams::residual"][::core::mem::offset_of!(ConvolveParams, residual) - 24usize];
-    ["Offset of field: ConvolveParams::outputs"][::core::mem::offset_of!(ConvolveParams, outputs) - 32usize];
-    ["Offset of field: ConvolveParams::num_rows"][::core::mem::offset_of!(ConvolveParams, num_rows) - 80usize];
-    ["Offset of field: ConvolveParams::num_columns"][::core::mem::offset_of!(ConvolveParams, num_columns) - 84usize];
-    ["Offset of field: ConvolveParams::depth"][::core::mem::offset_of!(ConvolveParams, depth) - 88usize];
-    ["Offset of field: ConvolveParams::channels"][::core::mem::offset_of!(ConvolveParams, channels) - 92usize];
-    ["Offset of field: ConvolveParams::input_height"][::core::mem::offset_of!(ConvolveParams, input_height) - 96usize];
-    ["Offset of field: ConvolveParams::input_width"][::core::mem::offset_of!(ConvolveParams, input_width) - 100usize];
-    ["Offset of field: ConvolveParams::input_pitch"][::core::mem::offset_of!(ConvolveParams, input_pitch) - 104usize];
+    ["Offset of field: ConvolveParams::bias_half"][::core::mem::offset_of!(ConvolveParams, bias_half) - 24usize];
+    ["Offset of field: ConvolveParams::residual"][::core::mem::offset_of!(ConvolveParams, residual) - 32usize];
+    ["Offset of field: ConvolveParams::outputs"][::core::mem::offset_of!(ConvolveParams, outputs) - 40usize];
+    ["Offset of field: ConvolveParams::num_rows"][::core::mem::offset_of!(ConvolveParams, num_rows) - 88usize];
+    ["Offset of field: ConvolveParams::num_columns"][::core::mem::offset_of!(ConvolveParams, num_columns) - 92usize];
+    ["Offset of field: ConvolveParams::depth"][::core::mem::offset_of!(ConvolveParams, depth) - 96usize];
+    ["Offset of field: ConvolveParams::channels"][::core::mem::offset_of!(ConvolveParams, channels) - 100usize];
+    ["Offset of field: ConvolveParams::input_height"][::core::mem::offset_of!(ConvolveParams, input_height) - 104usize];
+    ["Offset of field: ConvolveParams::input_width"][::core::mem::offset_of!(ConvolveParams, input_width) - 108usize];
+    ["Offset of field: ConvolveParams::input_pitch"][::core::mem::offset_of!(ConvolveParams, input_pitch) - 112usize];
     ["Offset of field: ConvolveParams::kernel_height"]
-        [::core::mem::offset_of!(ConvolveParams, kernel_height) - 108usize];
-    ["Offset of field: ConvolveParams::kernel_width"][::core::mem::offset_of!(ConvolveParams, kernel_width) - 112usize];
-    ["Offset of field: ConvolveParams::stride_y"][::core::mem::offset_of!(ConvolveParams, stride_y) - 116usize];
-    ["Offset of field: ConvolveParams::stride_x"][::core::mem::offset_of!(ConvolveParams, stride_x) - 120usize];
-    ["Offset of field: ConvolveParams::pad_top"][::core::mem::offset_of!(ConvolveParams, pad_top) - 124usize];
-    ["Offset of field: ConvolveParams::pad_left"][::core::mem::offset_of!(ConvolveParams, pad_left) - 128usize];
-    ["Offset of field: ConvolveParams::windows_high"][::core::mem::offset_of!(ConvolveParams, windows_high) - 132usize];
-    ["Offset of field: ConvolveParams::windows_wide"][::core::mem::offset_of!(ConvolveParams, windows_wide) - 136usize];
+        [::core::mem::offset_of!(ConvolveParams, kernel_height) - 116usize];
+    ["Offset of field: ConvolveParams::kernel_width"][::core::mem::offset_of!(ConvolveParams, kernel_width) - 120usize];
+    ["Offset of field: ConvolveParams::stride_y"][::core::mem::offset_of!(ConvolveParams, stride_y) - 124usize];
+    ["Offset of field: ConvolveParams::stride_x"][::core::mem::offset_of!(ConvolveParams, stride_x) - 128usize];
+    ["Offset of field: ConvolveParams::pad_top"][::core::mem::offset_of!(ConvolveParams, pad_top) - 132usize];
+    ["Offset of field: ConvolveParams::pad_left"][::core::mem::offset_of!(ConvolveParams, pad_left) - 136usize];
+    ["Offset of field: ConvolveParams::windows_high"][::core::mem::offset_of!(ConvolveParams, windows_high) - 140usize];
+    ["Offset of field: ConvolveParams::windows_wide"][::core::mem::offset_of!(ConvolveParams, windows_wide) - 144usize];
     ["Offset of field: ConvolveParams::residual_pitch"]
-        [::core::mem::offset_of!(ConvolveParams, residual_pitch) - 140usize];
-    ["Offset of field: ConvolveParams::upsampling"][::core::mem::offset_of!(ConvolveParams, upsampling) - 144usize];
-    ["Offset of field: ConvolveParams::is_float"][::core::mem::offset_of!(ConvolveParams, is_float) - 148usize];
+        [::core::mem::offset_of!(ConvolveParams, residual_pitch) - 148usize];
+    ["Offset of field: ConvolveParams::upsampling"][::core::mem::offset_of!(ConvolveParams, upsampling) - 152usize];
+    ["Offset of field: ConvolveParams::is_float"][::core::mem::offset_of!(ConvolveParams, is_float) - 156usize];
 };
 impl Default for ConvolveParams {
     fn default() -> Self {
@@ -1212,11 +1216,15 @@ pub const AXIS_ALIGNED: AxisFlag = 4;
 #[doc = " AxisDesc::flags."]
 pub type AxisFlag = ::core::ffi::c_uint;
 #[doc = " Coefficients of Y."]
-pub const INPUT_LUMA: InputTarget = 0;
-#[doc = " Coefficients of Cb and Cr."]
-pub const INPUT_CHROMA: InputTarget = 1;
+pub const INPUT_Y: InputTarget = 0;
+#[doc = " Coefficients of Cb."]
+pub const INPUT_CB: InputTarget = 1;
+#[doc = " Coefficients of Cr."]
+pub const INPUT_CR: InputTarget = 2;
+#[doc = " Coefficients of Cb and Cr, which are mixed of all planes."]
+pub const INPUT_CHROMA: InputTarget = 3;
 #[doc = " Red, green, blue and a zero, sample by sample."]
-pub const INPUT_RGB: InputTarget = 2;
+pub const INPUT_RGB: InputTarget = 4;
 #[doc = " What a grid's values become."]
 pub type InputTarget = ::core::ffi::c_uint;
 pub const INPUT_COLOR_GRAY: InputColor = 0;

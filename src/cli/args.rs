@@ -8,7 +8,7 @@ use clap::builder::RangedI64ValueParser;
 use dctflow::jpeg::{Limits, Policy};
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
-use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder, Task};
+use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder};
 use dctflow::{Error, ErrorKind, Result};
 
 use super::limits::LimitArgs;
@@ -112,8 +112,8 @@ impl RunArgs {
 
     /// A session as the arguments ask for it. What `auto` took goes to standard error.
     pub fn session<'a>(&self, model: &'a Model) -> Result<SessionBuilder<'a>> {
-        let device = resolve(self.device, Task::Classify)?.kind;
-        let builder = Session::builder(&model.weights).device(device).max_batch(self.batch());
+        let device = resolve(self.device)?;
+        let builder = Session::builder(&model.weights).on(&[device]).max_batch(self.batch());
         let mut builder = builder.policy(self.policy).limits(self.limits());
         if let Some(threads) = self.threads {
             builder = builder.threads(threads.into());
@@ -123,8 +123,8 @@ impl RunArgs {
 }
 
 /// The device of a choice. What `auto` took, and why, goes to standard error.
-pub fn resolve(choice: DeviceChoice, task: Task) -> Result<Device> {
-    let device = choice.resolve(task).map_err(|e| {
+pub fn resolve(choice: DeviceChoice) -> Result<Device> {
+    let device = choice.resolve().map_err(|e| {
         let message = format!("{e}; --device cpu runs everywhere");
         Error::new(e.kind(), message).with_source(e)
     })?;

@@ -6,12 +6,13 @@ use clap::Args as ClapArgs;
 use dctflow::Result;
 use dctflow::jpeg::Status;
 use dctflow::session::{Outcome, Prediction};
-use dctflow::sources::{ItemName, Sources};
+use dctflow::sources::{Item, ItemName, Sources};
 use serde_json::{Map, Value, json};
 
 use super::Done;
 use super::args::{ModelArgs, RunArgs};
-use super::output::{Output, add_status, float, name_bytes, object_for, status_word};
+use super::out_file::{Begun, OutArgs, OutFile};
+use super::output::{Output, add_status, float, name_bytes, object_for, say, status_word};
 use super::progress;
 
 /// Classify images: one line per image, in input order
@@ -28,6 +29,8 @@ pub struct Args {
     topk: usize,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    out: OutArgs,
     /// One JSON object per image.
     #[arg(long)]
     json: bool,
@@ -40,6 +43,7 @@ partial or failed:REASON; a sentence that says why ends the line of what is not 
 Examples:
   dctflow classify photo.jpg
   dctflow classify --weights net.safetensors --topk 1 --json photos/ > answers.jsonl
+  dctflow classify --weights net.safetensors --out 2.tsv --resume --shard 2/8 @list.txt
   find . -name '*.jpg' | dctflow classify --weights net.safetensors @-";
 
 /// Runs the command.
@@ -49,17 +53,22 @@ pub fn run(args: &Args) -> Result<Done> {
     let report =
         Report { class_names: model.weights.metadata().class_names.clone(), model: model.name, json: args.json };
     drop(model.weights);
+    let Begun { mut out, file, mut selection, num_earlier, num_failed_earlier } = args.out.begin(args.json)?;
+    if num_earlier > 0 {
+        say(format_args!("going on after {num_earlier} images"));
+    }
     let sources = Sources::new(&args.paths, args.run.limits().max_file_bytes);
     let (mut feeder, outcomes) = session.stream();
     let progress = progress::images();
-    let mut out = Output::new();
-    let mut done = Done::Everything;
+    let mut done = if num_failed_earlier > 0 { Done::NotEverything } else { Done::Everything };
     std::thread::scope(|scope| {
-        scope.spawn(move || {
-            sources.for_each(|item| match item.bytes {
+        let fed = scope.spawn(move || {
+            let visit = |item: Item| match item.bytes {
                 Ok(bytes) => feeder.push(item.name, bytes),
                 Err(reason) => feeder.push_failed(item.name, reason),
-            });
+            };
+            sources.for_each_wanted(|name| selection.wants(name), visit);
+            selection.finish()
         });
         for outcome in outcomes {
             let (name, outcome) = outcome?;
@@ -69,10 +78,11 @@ pub fn run(args: &Args) -> Result<Done> {
             report.write(&mut out, &name, &outcome)?;
             progress.inc(1);
         }
-        Ok(())
+        fed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     progress.finish_and_clear();
     out.flush()?;
+    file.map_or(Ok(()), OutFile::finish)?;
     Ok(done)
 }
 

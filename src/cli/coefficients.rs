@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Write;
 use std::path::{Component as PathComponent, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args as ClapArgs;
 use dctflow::cpu::Decoded;
+use dctflow::files::replace_file;
 use dctflow::jpeg::{Coefficients, DecodeReport, Plane, Status};
-use dctflow::session::{DeviceChoice, Task};
+use dctflow::session::DeviceChoice;
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{Error, ErrorKind, Result};
 use safetensors::Dtype;
@@ -71,7 +69,7 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    let device = resolve(args.device, Task::Decode)?;
+    let device = resolve(args.device)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }
@@ -109,7 +107,7 @@ fn finish(item: &Item, decoded: Decoded, args: &Args) -> Result<Line> {
     }
     if let Some(dir) = &args.out {
         let path = output_path(dir, &decoded.name);
-        write_atomically(&path, &to_safetensors(&coefficients, &decoded.report)?)?;
+        replace_file(&path, &to_safetensors(&coefficients, &decoded.report)?)?;
         decoded.written = Some(path);
     }
     Ok(decoded)
@@ -214,24 +212,6 @@ fn escaped(name: &OsStr) -> OsString {
     escaped
 }
 
-/// Writes beside the target and renames, so that nobody ever sees half a file.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    static NUM_FILES: AtomicU64 = AtomicU64::new(0);
-    let unique = format!(".{}-{}.partial", std::process::id(), NUM_FILES.fetch_add(1, Ordering::Relaxed));
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let partial = folder.join(unique);
-    let write = || {
-        std::fs::create_dir_all(folder)?;
-        File::create_new(&partial)?.write_all(bytes)?;
-        std::fs::rename(&partial, path)
-    };
-    write().map_err(|error| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&partial);
-        Error::io(path, error)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,16 +238,5 @@ mod tests {
         }
         assert_eq!(placed("./a/x.jpg", None), placed("a/x.jpg", None));
         assert_eq!(names[0], "out/a/x.jpg.safetensors");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_placed_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("target");
-        std::fs::create_dir_all(target.join("inside")).unwrap();
-        assert_eq!(write_atomically(&target, b"x").unwrap_err().kind(), ErrorKind::Io);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        write_atomically(&dir.path().join("new/file"), b"x").unwrap();
-        assert_eq!(std::fs::read(dir.path().join("new/file")).unwrap(), b"x");
     }
 }

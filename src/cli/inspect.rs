@@ -8,7 +8,7 @@ use dctflow::jpeg::{
     Component, DecodeReport, EntropyCoding, Frame, Header, HuffmanTable, Limits, Process, Scan, Status,
     split_entropy_coded,
 };
-use dctflow::session::{DeviceChoice, Task};
+use dctflow::session::DeviceChoice;
 use dctflow::sources::{Item, ItemName, Sources};
 use dctflow::{ImageError, Result};
 use serde_json::{Map, Value, json};
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<Done> {
         if args.json { write_json(&mut out, inspection) } else { write_text(&mut out, &inspection) }
     };
     if args.decode {
-        let mut decoder = FileDecoder::new(resolve(args.device, Task::Decode)?, pool, limits.clone())?;
+        let mut decoder = FileDecoder::new(resolve(args.device)?, pool, limits.clone())?;
         let work = |item: &Item, decoded: Decoded| inspect(item, &limits, Some(decoded.report));
         decoder.for_each_in_order(&sources, work, write)?;
         decoder.say_where();

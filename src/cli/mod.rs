@@ -10,6 +10,7 @@ mod eval;
 mod held;
 mod inspect;
 mod limits;
+mod out_file;
 mod output;
 mod parallel;
 mod profile;

@@ -1,28 +1,36 @@
 //! Standard output: lines of text or of JSON, and names that may hold any byte.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
 
 use dctflow::jpeg::Status;
 use dctflow::sources::ItemName;
 use dctflow::{Error, ImageError, Result};
 use serde_json::{Map, Value};
 
-/// Buffered standard output.
+/// Buffered standard output, or a file in its place.
 pub struct Output {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Box<dyn Write>>,
     is_terminal: bool,
+    name: PathBuf,
 }
 
 impl Output {
     pub fn new() -> Self {
         let stdout = io::stdout().lock();
         let is_terminal = stdout.is_terminal();
-        Self { out: BufWriter::new(stdout), is_terminal }
+        Self { out: BufWriter::new(Box::new(stdout)), is_terminal, name: "standard output".into() }
+    }
+
+    /// Writes to `file`, which is called `name`.
+    pub fn to_file(file: File, name: PathBuf) -> Self {
+        Self { out: BufWriter::new(Box::new(file)), is_terminal: false, name }
     }
 
     /// Writes bytes and a line's end; at a terminal at once.
     pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        self.try_line(line.as_ref()).map_err(write_error)
+        self.try_line(line.as_ref()).map_err(|e| Error::io(&self.name, e))
     }
 
     /// Writes one JSON object as one line.
@@ -40,7 +48,7 @@ impl Output {
 
     /// Writes what is buffered.
     pub fn flush(&mut self) -> Result<()> {
-        self.out.flush().map_err(write_error)
+        self.out.flush().map_err(|e| Error::io(&self.name, e))
     }
 
     fn try_line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -50,17 +58,14 @@ impl Output {
     }
 }
 
-fn write_error(error: io::Error) -> Error {
-    Error::io("standard output", error)
-}
-
 /// Whether the reader of standard output has gone (`dctflow ... | head`): no failure, but a reason to stop.
 pub fn is_closed_pipe(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A name's own bytes, as one field of a line: line ends and tabs in it are written as `\n`, `\r` and `\t`.
+/// A name's own bytes, as one field of a line: line ends, tabs and backslashes in it are written as `\n`, `\r`, `\t` and `\\`, so that every
+/// name can be had back.
 pub fn name_bytes(name: &ItemName) -> Vec<u8> {
     let mut line = Vec::new();
     for byte in name.to_bytes() {
@@ -68,6 +73,7 @@ pub fn name_bytes(name: &ItemName) -> Vec<u8> {
             b'\n' => line.extend_from_slice(b"\\n"),
             b'\r' => line.extend_from_slice(b"\\r"),
             b'\t' => line.extend_from_slice(b"\\t"),
+            b'\\' => line.extend_from_slice(b"\\\\"),
             _ => line.push(byte),
         }
     }
@@ -134,8 +140,8 @@ mod tests {
 
     #[test]
     fn names_stay_one_field_of_one_line() {
-        let name = ItemName { path: "a\nb\t.tar".into(), member: Some("c.jpg".into()) };
-        assert_eq!(name_bytes(&name), b"a\\nb\\t.tar:c.jpg");
+        let name = ItemName { path: "a\nb\t.tar".into(), member: Some("c\\n.jpg".into()) };
+        assert_eq!(name_bytes(&name), b"a\\nb\\t.tar:c\\\\n.jpg");
     }
 
     #[cfg(unix)]

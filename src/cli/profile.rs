@@ -12,7 +12,7 @@ use dctflow::abi::{
 use dctflow::device::{Count, Device, KernelCounts};
 use dctflow::jpeg::Limits;
 use dctflow::plan::{DecodePlan, PlanOptions, PlannedImage};
-use dctflow::session::{DeviceChoice, Task};
+use dctflow::session::DeviceChoice;
 use dctflow::stages::{DecodeStage, DeviceReport};
 use dctflow::synth::{Codes, Encoding, Interleaving, Layout, Picture, photo_set, sequential_scans};
 use dctflow::{Error, ErrorKind, Result};
@@ -166,7 +166,7 @@ struct Profiler {
 
 impl Profiler {
     fn new(choice: DeviceChoice) -> Result<Self> {
-        let counting = (choice == DeviceChoice::Emulator).then(|| choice.resolve(Task::Decode)).transpose()?;
+        let counting = (choice == DeviceChoice::Emulator).then(|| choice.resolve()).transpose()?;
         let device = counting.and_then(|device| device.handle).ok_or_else(|| {
             let message = format!("kernels do not count on the device {choice}: use --device emulator");
             Error::new(ErrorKind::Usage, message)

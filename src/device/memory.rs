@@ -24,6 +24,11 @@ impl DeviceBuffer {
         Ok(Self { device: Arc::clone(device), address, len_bytes })
     }
 
+    /// The device it belongs to.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
+
     /// Its size.
     pub fn len_bytes(&self) -> usize {
         self.len_bytes

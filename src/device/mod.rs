@@ -50,6 +50,8 @@ pub struct DeviceInfo {
     pub sm_clock_mhz: Option<u32>,
     /// The most shared memory that a CTA can ask for.
     pub max_smem_bytes: u32,
+    /// The second-level cache, which all multiprocessors share.
+    pub l2_bytes: u64,
     /// All of its memory.
     pub memory_bytes: u64,
 }

@@ -61,13 +61,16 @@ impl ConvolveTile {
     /// The tile with the least estimated time. The estimate: multiprocessors take CTAs in rounds, and a CTA takes as long as its products
     /// (32 units each) and its loads from shared memory (8 to 16), which pass through the same pipe only in part.
     pub fn choose(rows: u32, columns: u32, phases: u32, num_sms: u32) -> Self {
-        let time = |tile: &Self| {
-            let (tile_rows, tile_columns) = tile.size();
-            let rounds = tile.num_ctas(rows, columns, phases).div_ceil(u64::from(num_sms.max(1)));
-            rounds * u64::from(tile_rows) * u64::from(tile_columns) * (32 + tile.loads_per_product())
-        };
+        let time = |tile: &Self| tile.time(rows, columns, phases, num_sms);
         let [first, others @ ..] = Self::ALL;
         others.into_iter().fold(first, |best, tile| if time(&tile) < time(&best) { tile } else { best })
+    }
+
+    /// The estimated time for one value of the depth: in multiply-adds of one multiprocessor that is never kept waiting.
+    pub fn time(self, rows: u32, columns: u32, phases: u32, num_sms: u32) -> u64 {
+        let (tile_rows, tile_columns) = self.size();
+        let rounds = self.num_ctas(rows, columns, phases).div_ceil(u64::from(num_sms.max(1)));
+        rounds * u64::from(tile_rows) * u64::from(tile_columns) * (32 + self.loads_per_product()) / 32
     }
 }
 

@@ -5,15 +5,13 @@
 //! coefficients in natural order. Everything else is one JSON object in the file's metadata, under the key `dctflow`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::replace_file;
 use crate::network::{Config, Network, TensorSpec, Variant, torchvision};
 use crate::resample::{Normalization, Resize, Transform};
 use crate::tensor::Tensor;
@@ -101,13 +99,11 @@ impl Weights {
     /// [`Weights::new`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        if !file.metadata().map_err(|e| Error::io(path, e))?.is_file() {
+        if !std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
             return Err(weights_error("not a file: name a safetensors file").with_path(path));
         }
-        // SAFETY: the map is only read, and only in this call. Another process that cuts the file short meanwhile can end this
-        // one with SIGBUS, as for every program that maps its input; weights are replaced by renaming (`save`), never in place.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+        // Read, not mapped: a map of a file that another process cuts short ends this one with SIGBUS.
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         Self::from_bytes(&bytes).map_err(|e| e.with_path(path))
     }
 
@@ -156,7 +152,7 @@ impl Weights {
     /// # Errors
     /// [`ErrorKind::Io`] when the file cannot be written; those of [`Weights::to_bytes`].
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
-        replace_file(path.as_ref(), &self.to_bytes(precision)?)
+        replace_file(path, &self.to_bytes(precision)?)
     }
 
     /// The same in memory: the same bytes for the same weights.
@@ -234,24 +230,6 @@ impl Weights {
 
 pub(super) fn weights_error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Weights, message)
-}
-
-/// Writes a file beside `path`, then gives it that name: whoever reads `path` sees the old file or the whole new one.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = Path::new(&partial);
-    let write = || {
-        let mut file = File::create(partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(partial, path)
-    };
-    write().map_err(|e| {
-        // The error that counts is the first one.
-        let _ = std::fs::remove_file(partial);
-        Error::io(path, e)
-    })
 }
 
 fn check_metadata(config: &Config, metadata: &Metadata) -> Result<()> {

@@ -8,13 +8,16 @@ use super::layout::{Layout, Region};
 use crate::abi::{
     AC_LOOKUP_BITS, DC_LOOKUP_BITS, DESTUFF_TILE_BYTES, DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS,
     HUFFMAN_AC_PROGRESSIVE, HUFFMAN_AC_SEQUENTIAL, HUFFMAN_DC, HuffmanSpec, HuffmanTable, ImageDesc, ImageOutcome,
-    McuBlock, SCAN_FIRST, SCAN_REFINE_AC, SCAN_REFINE_DC, ScanComponent, ScanDesc, ScanState, Segment, SegmentResult,
-    Subsequence, SubsequenceStart, TILE_OVERLAP, TILE_THREADS, WorkTile,
+    McuBlock, SCAN_FIRST, SCAN_REFINE_AC, SCAN_REFINE_DC, SYNCHRONIZE_TILES, ScanComponent, ScanDesc, ScanState,
+    Segment, SegmentResult, Subsequence, SubsequenceStart, TILE_OVERLAP, TILE_THREADS, WARP_THREADS, WorkTile,
 };
 use crate::jpeg::{self, Frame, Process, Scan};
 
 /// Subsequences of a tile that are its own.
 const OWN_SUBSEQUENCES: u32 = TILE_THREADS - TILE_OVERLAP;
+
+/// Work behind the end of every scan.
+const NO_TILE: WorkTile = WorkTile { scan_idx: 0, first: u32::MAX };
 
 /// Choices that change how fast a batch is decoded, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -82,7 +85,7 @@ pub struct DecodePlan {
     pub specs: Vec<HuffmanSpec>,
     /// Tiles of `count_destuffed` and `destuff`.
     pub destuff_tiles: Vec<WorkTile>,
-    /// Tiles of `synchronize_subsequences`.
+    /// Tiles of `synchronize_subsequences`, a multiple of [`SYNCHRONIZE_TILES`].
     pub synchronize_tiles: Vec<WorkTile>,
     /// In this order.
     pub waves: Vec<Wave>,
@@ -111,6 +114,18 @@ impl DecodePlan {
         builder.finish(options)
     }
 
+    /// Makes room, behind all other coefficients, for an image that is decoded elsewhere. Returns its planes: index of the first coefficient,
+    /// by component.
+    pub fn reserve_planes(&mut self, frame: &Frame) -> Vec<u64> {
+        let plane = |component: &jpeg::Component| {
+            let first = self.num_coefficients;
+            self.num_coefficients +=
+                u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
+            first
+        };
+        frame.components.iter().map(plane).collect()
+    }
+
     /// Where an array lies in working memory.
     pub fn array(&self, array: Array) -> Region {
         self.arrays.iter().find(|(a, _)| *a == array).map_or(Region::default(), |&(_, region)| region)
@@ -132,28 +147,31 @@ struct Builder {
     lengths: Lengths,
     tables: HashMap<(u32, Arc<jpeg::HuffmanTable>), u32>,
     subsequence_bytes: Option<u32>,
-    min_subsequence_bytes: u32,
+    wanted_subsequence_bytes: u32,
 }
 
 impl Builder {
-    /// Threads that a large GPU keeps busy: while a batch has fewer subsequences, shorter ones are better.
-    const WANTED_SUBSEQUENCES: usize = 65_536;
+    /// Threads that keep a large GPU busy. Larger batches have longer subsequences, which decode fewer symbols twice.
+    const WANTED_SUBSEQUENCES: usize = 24_576;
+    /// Subsequences no shorter and, but for rounding, no longer than this.
+    const SUBSEQUENCE_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
     fn new(images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
         let data_bytes: usize = images.iter().flat_map(|image| &image.scans).map(|scan| scan.data.len()).sum();
-        let fair_share = (data_bytes / Self::WANTED_SUBSEQUENCES) as u32;
+        let (min, max) = Self::SUBSEQUENCE_BYTES.into_inner();
         Self {
             plan: DecodePlan::default(),
             lengths: Lengths::default(),
             tables: HashMap::new(),
             subsequence_bytes: options.subsequence_bytes.map(|bytes| bytes.max(64)),
-            min_subsequence_bytes: fair_share.next_multiple_of(16).clamp(128, 512),
+            wanted_subsequence_bytes: (data_bytes / Self::WANTED_SUBSEQUENCES).clamp(min, max) as u32,
         }
     }
 
     fn add_image(&mut self, image_idx: usize, image: &PlannedImage<'_>) {
         let frame = &image.header.frame;
-        self.add_planes(frame);
+        let planes = self.plan.reserve_planes(frame);
+        self.plan.planes.push(planes);
         let first_scan = self.plan.scans.len() as u32;
         let mut waves_of_components = [0; 4];
         for planned in &image.scans {
@@ -172,16 +190,6 @@ impl Builder {
             reserved: 0,
         });
         self.lengths.untrusted_words += frame.mcus().div_ceil(32);
-    }
-
-    fn add_planes(&mut self, frame: &Frame) {
-        let mut planes = Vec::with_capacity(frame.components.len());
-        for component in &frame.components {
-            planes.push(self.plan.num_coefficients);
-            self.plan.num_coefficients +=
-                u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
-        }
-        self.plan.planes.push(planes);
     }
 
     fn add_scan(&mut self, image_idx: usize, frame: &Frame, planned: &PlannedScan, wave: usize) {
@@ -309,8 +317,13 @@ impl Builder {
         if u32::from(desc.kind) != SCAN_FIRST {
             return u32::MAX;
         }
-        let one_tile = desc.data_bytes.div_ceil(OWN_SUBSEQUENCES).next_multiple_of(16);
-        self.subsequence_bytes.unwrap_or(one_tile.clamp(self.min_subsequence_bytes, 1024))
+        self.subsequence_bytes.unwrap_or_else(|| {
+            // As many subsequences as fill whole warps.
+            let num_warps = desc.data_bytes.div_ceil(self.wanted_subsequence_bytes * WARP_THREADS).max(1);
+            let num_overlaps = num_warps.div_ceil(TILE_THREADS / WARP_THREADS);
+            let num_subsequences = num_warps * WARP_THREADS - num_overlaps * TILE_OVERLAP;
+            desc.data_bytes.div_ceil(num_subsequences).next_multiple_of(4).max(*Self::SUBSEQUENCE_BYTES.start() as u32)
+        })
     }
 
     fn list_work(&mut self, scan_idx: u32, desc: &ScanDesc, wave: usize) {
@@ -336,6 +349,8 @@ impl Builder {
 
     fn finish(mut self, options: &PlanOptions) -> DecodePlan {
         let mut layout = Layout::new(options.redzone_bytes);
+        let tiles = &mut self.plan.synchronize_tiles;
+        tiles.resize(tiles.len().next_multiple_of(SYNCHRONIZE_TILES as usize), NO_TILE);
         let Lengths { destuff_tiles, destuffed_words, segments, subsequences, untrusted_words } = self.lengths;
         let plan = &mut self.plan;
         plan.arrays = vec![
@@ -370,9 +385,9 @@ fn max_segments(desc: &ScanDesc) -> u32 {
     desc.num_intervals.saturating_add(EXTRA_SEGMENTS).min(desc.data_bytes / 2 + 1)
 }
 
-/// Subsequences of a scan: only segments longer than one are divided, each into at most one more than its length has room for.
+/// Subsequences of a scan: only segments longer than one are divided, and each interval has one segment at most.
 fn max_subsequences(desc: &ScanDesc) -> u32 {
-    let whole = desc.data_bytes / desc.subsequence_bytes;
-    let num_divided = if desc.data_bytes > desc.subsequence_bytes { whole.min(max_segments(desc)) } else { 0 };
-    if num_divided == 0 { 0 } else { whole + num_divided }
+    let max_divided = desc.num_intervals.min(desc.data_bytes / desc.subsequence_bytes);
+    // ceil(length / size) for each, if they share the data.
+    (desc.data_bytes - max_divided) / desc.subsequence_bytes + max_divided
 }

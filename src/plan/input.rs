@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use super::image::PlannedImage;
 use super::layout::{Layout, Region};
 use crate::abi::{
-    AXIS_ALIGNED, AXIS_MIRRORED, AXIS_SAMPLES, AxisDesc, BAND_TILE_MATRICES, BandBlocks, INPUT_CHANNELS, INPUT_CHROMA,
-    INPUT_CHUNK_COLUMNS, INPUT_COLOR_CMYK, INPUT_COLOR_GRAY, INPUT_COLOR_RGB, INPUT_COLOR_YCBCR, INPUT_COLOR_YCCK,
-    INPUT_FAILED, INPUT_INVERTED, INPUT_LUMA, INPUT_RGB, INPUT_TILE_COLUMNS, INPUT_TILE_ROWS, INPUT_TRANSPOSED,
-    InputAffine, InputGrid, InputPlane, InputTile, NO_QUANT,
+    AXIS_ALIGNED, AXIS_MIRRORED, AXIS_SAMPLES, AxisDesc, BAND_TILE_MATRICES, BandBlocks, INPUT_CB, INPUT_CHANNELS,
+    INPUT_CHROMA, INPUT_CHUNK_COLUMNS, INPUT_COLOR_CMYK, INPUT_COLOR_GRAY, INPUT_COLOR_RGB, INPUT_COLOR_YCBCR,
+    INPUT_COLOR_YCCK, INPUT_CR, INPUT_FAILED, INPUT_INVERTED, INPUT_RGB, INPUT_TILE_COLUMNS, INPUT_TILE_ROWS,
+    INPUT_TRANSPOSED, INPUT_Y, InputAffine, InputGrid, InputPlane, InputTile, NO_QUANT,
 };
 use crate::jpeg::{ColorModel, Frame, Header, Natural, Orientation};
-use crate::resample::{AxisSpec, Basis, Grid, InputGeometry, Normalization, PlanePlan, Transform};
+use crate::resample::{AxisSpec, Basis, InputGeometry, Normalization, PlanePlan, Transform};
 use crate::tensor::InputKind;
 use crate::{Error, ErrorKind, ImageError, Result};
 
@@ -186,7 +186,7 @@ pub struct InputBatchPlan {
     pub axes: Vec<AxisDesc>,
     /// By grid.
     pub planes: Vec<InputPlane>,
-    /// By image: luma and chroma, or RGB.
+    /// By image: Y, Cb and Cr (as one grid where they are mixed of all planes), or RGB.
     pub grids: Vec<InputGrid>,
     /// Each quantisation table once, in natural order.
     pub quants: Vec<[u16; 64]>,
@@ -289,50 +289,59 @@ impl Builder {
             ColorModel::Ycck { inverted } => (INPUT_COLOR_YCCK, inverted),
         };
         let flags = if geometry.transposed { INPUT_TRANSPOSED } else { 0 } | if inverted { INPUT_INVERTED } else { 0 };
-        for (target, grid) in grids(geometry.kind, &geometry.luma, geometry.chroma.as_ref()) {
-            let template = InputGrid {
-                image_idx: image_idx as u32,
-                target: target as u8,
-                color: color as u8,
-                flags: flags as u8,
-                ..InputGrid::default()
-            };
-            self.add_grid(template, grid, planes);
+        let template = |target: u32| InputGrid {
+            image_idx: image_idx as u32,
+            target: target as u8,
+            color: color as u8,
+            flags: flags as u8,
+            ..InputGrid::default()
+        };
+        self.add_grid(template(luma_target(geometry.kind)), blocks, &geometry.luma.planes, planes);
+        if let Some(chroma) = &geometry.chroma {
+            let blocks = (chroma.blocks_wide, chroma.blocks_high);
+            if geometry.color == ColorModel::YCbCr {
+                // Nothing is mixed: each plane has tiles of its own.
+                for (target, plane) in [INPUT_CB, INPUT_CR].into_iter().zip(chroma.planes.chunks(1)) {
+                    self.add_grid(template(target), blocks, plane, planes);
+                }
+            } else {
+                self.add_grid(template(INPUT_CHROMA), blocks, &chroma.planes, planes);
+            }
         }
         Ok(())
     }
 
-    /// A grid without planes, of zeros.
+    /// Grids without planes, of zeros.
     fn add_failed(&mut self, image_idx: usize) {
         let InputForm { kind, width, height, .. } = self.plan.form;
-        let grid = |block_side| Grid {
-            blocks_high: height / block_side,
-            blocks_wide: width / block_side,
-            basis: Basis::Frequencies,
-            planes: Vec::new(),
+        let template = |target: u32| InputGrid {
+            image_idx: image_idx as u32,
+            target: target as u8,
+            flags: INPUT_FAILED as u8,
+            ..InputGrid::default()
         };
-        for (target, grid) in grids(kind, &grid(8), (kind == InputKind::Blocks).then(|| grid(16)).as_ref()) {
-            let template = InputGrid {
-                image_idx: image_idx as u32,
-                target: target as u8,
-                flags: INPUT_FAILED as u8,
-                ..InputGrid::default()
-            };
-            self.add_grid(template, grid, &[]);
+        self.add_grid(template(luma_target(kind)), (width / 8, height / 8), &[], &[]);
+        if kind == InputKind::Blocks {
+            self.add_grid(template(INPUT_CHROMA), (width / 16, height / 16), &[], &[]);
         }
     }
 
-    /// `template` lacks what follows from `grid`.
-    fn add_grid(&mut self, template: InputGrid, grid: &Grid<AxisSpec>, sources: &[SourcePlane]) {
-        let transposed = u32::from(template.flags) & INPUT_TRANSPOSED != 0;
-        let (blocks_high, blocks_wide) = match transposed {
-            false => (grid.blocks_high, grid.blocks_wide),
-            true => (grid.blocks_wide, grid.blocks_high),
+    /// A grid of `blocks_wide` x `blocks_high` blocks of the result. `template` lacks what follows from the rest.
+    fn add_grid(
+        &mut self,
+        template: InputGrid,
+        (blocks_wide, blocks_high): (u32, u32),
+        planes: &[PlanePlan<AxisSpec>],
+        sources: &[SourcePlane],
+    ) {
+        let (blocks_wide, blocks_high) = match u32::from(template.flags) & INPUT_TRANSPOSED {
+            0 => (blocks_wide, blocks_high),
+            _ => (blocks_high, blocks_wide),
         };
-        let tile_columns = tile_columns(grid, blocks_wide);
+        let tile_columns = tile_columns(planes, blocks_wide);
         let first_plane = self.plan.planes.len() as u32;
         let mut work = 0;
-        for plane in &grid.planes {
+        for plane in planes {
             let plane = self.input_plane(plane, &sources[plane.component_idx]);
             let [band_rows, band_columns] =
                 [plane.vertical_axis, plane.horizontal_axis].map(|axis| self.plan.axes[axis as usize].max_band_blocks);
@@ -343,7 +352,7 @@ impl Builder {
             self.plan.planes.push(plane);
         }
         self.tile_work.push(work);
-        let num_planes = grid.planes.len() as u32;
+        let num_planes = planes.len() as u32;
         let planes_in_tile = if u32::from(template.target) == INPUT_RGB { num_planes.max(3) } else { num_planes };
         let tile_bytes = planes_in_tile * INPUT_TILE_ROWS * tile_columns * 64 * size_of::<f32>() as u32;
         self.plan.tile_bytes = self.plan.tile_bytes.max(tile_bytes);
@@ -419,22 +428,70 @@ impl Builder {
     }
 }
 
-/// An image's grids and what becomes of them.
-fn grids<'a>(
-    kind: InputKind,
-    luma: &'a Grid<AxisSpec>,
-    chroma: Option<&'a Grid<AxisSpec>>,
-) -> impl Iterator<Item = (u32, &'a Grid<AxisSpec>)> {
-    let target = if kind == InputKind::Rgb { INPUT_RGB } else { INPUT_LUMA };
-    std::iter::once((target, luma)).chain(chroma.map(|chroma| (INPUT_CHROMA, chroma)))
+/// What becomes of the grid of one block per 8 x 8 samples.
+fn luma_target(kind: InputKind) -> u32 {
+    match kind {
+        InputKind::Blocks => INPUT_Y,
+        InputKind::Rgb => INPUT_RGB,
+    }
 }
 
 /// Output blocks in a row of a tile: as many as read no more source columns than a CTA takes at one time, so that large images are shared out
 /// among many CTAs, and shared out evenly.
-fn tile_columns(grid: &Grid<AxisSpec>, blocks_wide: u32) -> u32 {
-    let scale = grid.planes.iter().map(|plane| plane.horizontal.scale()).fold(0.0, f64::max);
+fn tile_columns(planes: &[PlanePlan<AxisSpec>], blocks_wide: u32) -> u32 {
+    let scale = planes.iter().map(|plane| plane.horizontal.scale()).fold(0.0, f64::max);
     // n output blocks read 8 n samples times the scale and half a filter on either side; the first block is cut anywhere.
     let fitting = (f64::from(INPUT_CHUNK_COLUMNS - 1) - scale.max(1.0) / 4.0) / scale;
     let most = (fitting as u32).clamp(1, INPUT_TILE_COLUMNS);
     blocks_wide.div_ceil(blocks_wide.div_ceil(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::{ComponentSpec, EntropyCoding, Process};
+
+    fn image(width: u32, height: u32, luma_factors: (u8, u8)) -> InputImage {
+        let factors = [luma_factors, (1, 1), (1, 1)];
+        let specs = factors.map(|(h, v)| ComponentSpec { id: 0, h, v, quant_idx: 0 });
+        let frame = Frame::new((Process::Baseline, EntropyCoding::Huffman), 8, (width, height), &specs);
+        let planes =
+            |component_idx: usize| (64 * component_idx as u64, Some(Natural([component_idx.min(1) as u16; 64])));
+        let (transform, kind) = (Transform::default(), InputKind::Blocks);
+        InputImage::new(&frame, ColorModel::YCbCr, Orientation::Upright, &transform, kind, planes).unwrap()
+    }
+
+    fn plan(images: Vec<Option<InputImage>>) -> InputBatchPlan {
+        InputBatchPlan::new(&images, &InputForm::blocks(224, 224, InputValue::F16), 0).unwrap()
+    }
+
+    #[test]
+    fn what_images_share_is_there_once() {
+        let plan = plan(vec![Some(image(500, 375, (2, 2))); 3]);
+        assert_eq!((plan.axes.len(), plan.quants.len()), (4, 2));
+        assert_eq!((plan.planes.len(), plan.grids.len()), (9, 9));
+        let num_matrices: u32 = plan.axes.iter().map(|axis| axis.num_output_blocks * axis.max_band_blocks).sum();
+        assert_eq!(plan.matrices.len_bytes, num_matrices as usize * 256);
+    }
+
+    #[test]
+    fn an_image_takes_less_than_a_kilobyte_of_the_upload() {
+        let plan = plan(vec![Some(image(500, 375, (1, 1)))]);
+        let bytes = size_of_val(&plan.axes[..])
+            + size_of_val(&plan.planes[..])
+            + size_of_val(&plan.grids[..])
+            + size_of_val(&plan.tiles[..])
+            + size_of_val(&plan.band_tiles[..]);
+        assert!(bytes < 1024, "{bytes}");
+    }
+
+    #[test]
+    fn a_large_image_is_shared_out_and_comes_first() {
+        let plan = plan(vec![Some(image(500, 375, (2, 2))), None, Some(image(4000, 3000, (2, 2)))]);
+        let large = plan.tiles.iter().take_while(|tile| plan.grids[tile.owner_idx as usize].image_idx == 2).count();
+        assert!(large >= 150, "{large} tiles");
+        assert!(plan.tiles[large..].iter().all(|tile| plan.grids[tile.owner_idx as usize].image_idx != 2));
+        let failed = plan.tiles.last().unwrap();
+        assert_eq!(plan.grids[failed.owner_idx as usize].flags, INPUT_FAILED as u8);
+    }
 }

@@ -1,5 +1,8 @@
 //! Images on their way into a session.
 
+use std::sync::Arc;
+
+use crate::device::DeviceBuffer;
 use crate::resample::Transform;
 
 /// One image of a batch.
@@ -14,6 +17,7 @@ pub(super) struct Image {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) images: Vec<Image>,
+    pub(super) logits: Option<Arc<DeviceBuffer>>,
     num_bytes: u64,
 }
 
@@ -28,6 +32,13 @@ impl Batch {
         let bytes = bytes.into();
         self.num_bytes += bytes.len() as u64;
         self.images.push(Image { bytes, transform, tag });
+    }
+
+    /// Has the logits written to device memory besides, f32 `[images, classes]`, for what comes next on the device. Rows of images
+    /// without logits mean nothing. Join the stream that uses them ([`SessionBuilder::stream`](super::SessionBuilder::stream)), or wait
+    /// for the ticket first. On the CPU, or with memory of another device, the batch fails.
+    pub fn write_logits_to(&mut self, buffer: Arc<DeviceBuffer>) {
+        self.logits = Some(buffer);
     }
 
     /// Number of images.

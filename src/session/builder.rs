@@ -1,18 +1,40 @@
 //! The settings of a session.
 
+use std::sync::Arc;
+
 use super::cpu::{self, Cpu};
+use super::gpu::{self, ForgottenWait, Joined};
 use super::slots::{DeviceSlots, Slots};
-use super::{DeviceChoice, Session, Task};
+use super::{Device, DeviceChoice, Engine, Session};
+use crate::device::{self, Ops, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jpeg::{Limits, Policy};
 use crate::network::Weights;
+
+/// The devices of a session.
+#[derive(Debug)]
+enum Devices {
+    Chosen(Vec<DeviceChoice>),
+    Open(Vec<Device>),
+}
+
+impl Devices {
+    fn open(&self) -> Result<Vec<Device>> {
+        match self {
+            Self::Chosen(choices) => choices.iter().map(|choice| choice.resolve()).collect(),
+            Self::Open(devices) => Ok(devices.clone()),
+        }
+    }
+}
 
 /// Settings of a session, all with a default but the weights.
 #[derive(Debug)]
 #[must_use]
 pub struct SessionBuilder<'a> {
     pub(super) weights: &'a Weights,
-    pub(super) devices: Vec<DeviceChoice>,
+    devices: Devices,
+    pub(super) joined: Option<Joined>,
+    pub(super) ops: Option<Arc<dyn Ops>>,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
     pub(super) topk: usize,
@@ -25,7 +47,9 @@ impl<'a> SessionBuilder<'a> {
     pub(super) fn new(weights: &'a Weights) -> Self {
         Self {
             weights,
-            devices: vec![DeviceChoice::Auto],
+            devices: Devices::Chosen(vec![DeviceChoice::Auto]),
+            joined: None,
+            ops: None,
             limits: Limits::default(),
             policy: Policy::default(),
             topk: 5,
@@ -43,7 +67,34 @@ impl<'a> SessionBuilder<'a> {
     /// Several devices behind one front: whichever is free takes the next batch. A device that fails is lost; its batches move to the
     /// others.
     pub fn devices(self, devices: &[DeviceChoice]) -> Self {
-        Self { devices: devices.to_vec(), ..self }
+        Self { devices: Devices::Chosen(devices.to_vec()), ..self }
+    }
+
+    /// Devices that are open already: those that [`DeviceChoice::resolve`] gives, or of one's own.
+    pub fn on(self, devices: &[Device]) -> Self {
+        Self { devices: Devices::Open(devices.to_vec()), ..self }
+    }
+
+    /// Joins a stream of the caller's, on the session's only device: a batch writes to memory of the caller's
+    /// ([`Batch::write_logits_to`](super::Batch::write_logits_to)) after everything that was on the stream when it was submitted, and
+    /// whatever is put there after [`Session::submit`] has returned comes after the batch. For this, `submit` and `try_submit` wait until the
+    /// batch is on the device's queues, but not until it is done.
+    pub fn stream(self, stream: Arc<Stream>) -> Self {
+        Self { joined: Some(Joined { stream, forgotten: None }), ..self }
+    }
+
+    /// What carries out convolutions on devices; default: this library's own kernels.
+    pub fn ops(self, ops: Arc<dyn Ops>) -> Self {
+        Self { ops: Some(ops), ..self }
+    }
+
+    /// Leaves one of a joined stream's waits out: for the test that shows that it would be noticed.
+    #[doc(hidden)]
+    pub fn forgetting(mut self, wait: ForgottenWait) -> Self {
+        if let Some(joined) = &mut self.joined {
+            joined.forgotten = Some(wait);
+        }
+        self
     }
 
     /// What an image may ask for.
@@ -79,22 +130,40 @@ impl<'a> SessionBuilder<'a> {
     /// Starts the session.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for no devices, no slots or a largest batch of 0; what [`DeviceChoice::resolve`] says;
-    /// [`ErrorKind::OutOfMemory`].
+    /// [`ErrorKind::Usage`] for no devices, no slots or a largest batch of 0, and for a stream that cannot be joined; what
+    /// [`DeviceChoice::resolve`] says; [`ErrorKind::OutOfMemory`], [`ErrorKind::Device`].
     pub fn build(self) -> Result<Session> {
-        if self.max_batch == 0 || self.slots == 0 || self.devices.is_empty() {
+        let devices = self.devices.open()?;
+        if self.max_batch == 0 || self.slots == 0 || devices.is_empty() {
             let message = "a session needs a device, a slot, and room for an image in its batches: each at least 1";
             return Err(Error::new(ErrorKind::Usage, message));
         }
+        if self.joined.is_some() && (devices.len() > 1 || devices[0].handle.is_none()) {
+            return Err(Error::new(ErrorKind::Usage, "a stream is joined by a session on its device, and no other"));
+        }
         let mut session_devices = Vec::new();
         let mut device_slots = Vec::new();
-        for choice in &self.devices {
-            let kind = choice.resolve(Task::Classify)?.kind;
-            let shared = cpu::Shared::new(&self)?;
-            device_slots.push(DeviceSlots::new((0..self.slots).map(|_| Cpu::new(shared.clone()))));
-            session_devices.push((kind, shared));
+        for Device { kind, handle, .. } in devices {
+            let (engine, slots) = self.engine(handle)?;
+            device_slots.push(slots);
+            session_devices.push((kind, engine));
         }
         let slots = Slots::start(device_slots, self.max_batch)?;
-        Ok(Session { slots, devices: session_devices, max_batch: self.max_batch })
+        let is_joined = self.joined.is_some();
+        Ok(Session { slots, devices: session_devices, max_batch: self.max_batch, is_joined })
+    }
+
+    fn engine(&self, handle: Option<Arc<dyn device::Device>>) -> Result<(Engine, DeviceSlots)> {
+        Ok(match handle {
+            Some(device) => {
+                let (shared, slots) = gpu::slots(self, &device)?;
+                (Engine::Gpu(shared), DeviceSlots::new(slots))
+            }
+            None => {
+                let shared = cpu::Shared::new(self)?;
+                let slots = DeviceSlots::new((0..self.slots).map(|_| Cpu::new(Arc::clone(&shared))));
+                (Engine::Cpu(shared), slots)
+            }
+        })
     }
 }

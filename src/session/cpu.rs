@@ -12,7 +12,7 @@ use super::batch::Image;
 use super::budget::Budget;
 use super::builder::SessionBuilder;
 use super::outcome::Outcome;
-use super::slots::Backend;
+use super::slots::{Backend, Part};
 use super::times::{Clocks, StageTimes};
 use crate::cpu::input::{InputMut, write_input};
 use crate::cpu::network::{Engine, Scratch};
@@ -27,7 +27,6 @@ pub(super) struct Cpu {
     shared: Arc<Shared>,
     /// Inputs of the network, one per input value: `[max_batch, H, W, C]`.
     inputs: Vec<Vec<f32>>,
-    prepared: Vec<Prepared>,
 }
 
 /// What all slots use.
@@ -40,6 +39,40 @@ pub(super) struct Shared {
     topk: usize,
 }
 
+/// Threads for the CPU's part of the work; 0: one per core.
+pub(super) fn thread_pool(num_threads: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(num_threads);
+    let pool = pool.thread_name(|thread_idx| format!("dctflow-cpu-{thread_idx}"));
+    pool.build()
+        .map_err(|e| Error::new(ErrorKind::OutOfMemory, "cannot start the threads: ask for fewer").with_source(e))
+}
+
+/// Decoders with their working memory: as many as images were ever decoded at once.
+pub(super) struct Decoders {
+    idle: Mutex<Vec<Decoder>>,
+    /// What each of them may keep from one image to the next.
+    spare_bytes: u64,
+}
+
+impl Decoders {
+    /// For the threads of a pool.
+    pub(super) fn new(limits: &Limits, pool: &rayon::ThreadPool) -> Self {
+        Self { idle: Mutex::default(), spare_bytes: limits.max_batch_bytes / pool.current_num_threads() as u64 }
+    }
+
+    pub(super) fn take(&self) -> Decoder {
+        self.lock().pop().unwrap_or_else(|| Decoder::keeping(self.spare_bytes))
+    }
+
+    pub(super) fn put_back(&self, decoder: Decoder) {
+        self.lock().push(decoder);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Decoder>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What takes one image from bytes to the network's input.
 struct Front {
     limits: Limits,
@@ -48,10 +81,7 @@ struct Front {
     normalization: Normalization,
     kind: InputKind,
     axes: Mutex<AxisCache>,
-    /// Decoders with their working memory: as many as images were ever decoded at once.
-    decoders: Mutex<Vec<Decoder>>,
-    /// What each of them may keep from one image to the next.
-    spare_bytes: u64,
+    decoders: Decoders,
     /// For the coefficients of images that are being decoded.
     memory: Budget,
     clocks: Clocks,
@@ -71,13 +101,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn new(settings: &SessionBuilder<'_>) -> Result<Arc<Self>> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(settings.threads)
-            .thread_name(|thread_idx| format!("dctflow-cpu-{thread_idx}"))
-            .build()
-            .map_err(|e| {
-                Error::new(ErrorKind::OutOfMemory, "cannot start the threads: ask for fewer").with_source(e)
-            })?;
+        let pool = thread_pool(settings.threads)?;
         let inference = settings.weights.inference(InputNorm::Fold);
         let metadata = settings.weights.metadata();
         let front = Front {
@@ -87,8 +111,7 @@ impl Shared {
             normalization: metadata.normalization,
             kind: inference.input,
             axes: Mutex::default(),
-            decoders: Mutex::default(),
-            spare_bytes: settings.limits.max_batch_bytes / pool.current_num_threads() as u64,
+            decoders: Decoders::new(&settings.limits, &pool),
             memory: Budget::new(settings.limits.max_batch_bytes),
             clocks: Clocks::default(),
         };
@@ -125,7 +148,7 @@ impl Shared {
 impl Cpu {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let inputs = vec![Vec::new(); shared.engine.input_shapes().len()];
-        Self { shared, inputs, prepared: Vec::new() }
+        Self { shared, inputs }
     }
 
     /// Values of one image, by input.
@@ -135,17 +158,15 @@ impl Cpu {
 }
 
 impl Backend for Cpu {
-    fn start(&mut self, images: &[Image]) -> Result<()> {
+    fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>> {
+        if part.logits.is_some() {
+            let message = "the CPU cannot write a batch's logits to a device's memory: run the session on that device";
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
         let lens = self.row_lens();
-        let Self { shared, inputs, prepared } = self;
-        *prepared = shared.pool.install(|| prepare(&shared.front, images, inputs, &lens));
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &[Image]) -> Result<Vec<Outcome>> {
-        let lens = self.row_lens();
-        let Self { shared, inputs, prepared } = self;
-        let num_ready = compact(prepared, inputs, &lens);
+        let Self { shared, inputs } = self;
+        let mut prepared = shared.pool.install(|| prepare(&shared.front, part.images, inputs, &lens));
+        let num_ready = compact(&prepared, inputs, &lens);
         if num_ready > 0 {
             let filled: Vec<&[f32]> = inputs.iter().zip(&lens).map(|(input, len)| &input[..num_ready * len]).collect();
             let logits = shared.run_network(&filled, num_ready)?;
@@ -154,7 +175,7 @@ impl Backend for Cpu {
                 image.outcome.set_logits(logits, shared.topk);
             }
         }
-        Ok(prepared.drain(..).map(|image| image.outcome).collect())
+        Ok(prepared.into_iter().map(|image| image.outcome).collect())
     }
 }
 
@@ -199,7 +220,7 @@ impl Front {
             Err(reason) => return failed(image, reason),
         };
         let _share = self.memory.take(header.frame.coefficient_bytes());
-        let mut decoder = self.lock_decoders().pop().unwrap_or_else(|| Decoder::keeping(self.spare_bytes));
+        let mut decoder = self.decoders.take();
         let Decoded { coefficients, report } =
             self.clocks.entropy.time(|| decoder.decode_scans(&image.bytes, header, &self.limits));
         let mut outcome = Outcome::decoded(image.tag, &report);
@@ -208,7 +229,7 @@ impl Front {
             decoder.recycle(coefficients);
             has_input
         });
-        self.lock_decoders().push(decoder);
+        self.decoders.put_back(decoder);
         Prepared { outcome, has_input }
     }
 
@@ -241,10 +262,6 @@ impl Front {
                 false
             }
         }
-    }
-
-    fn lock_decoders(&self) -> MutexGuard<'_, Vec<Decoder>> {
-        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how many coefficients were saturated.

@@ -49,25 +49,6 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What a device is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// From files to quantised coefficients.
-    Decode,
-    /// From files to logits.
-    Classify,
-}
-
-impl Task {
-    /// Whether there are kernels for it. The CPU does everything.
-    fn has_kernels(self) -> bool {
-        match self {
-            Self::Decode => true,
-            Self::Classify => false,
-        }
-    }
-}
-
 /// What a choice came to.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -90,24 +71,19 @@ impl Device {
 }
 
 impl DeviceChoice {
-    /// The device that this choice comes to for a task, on this machine and in this build. `auto` takes the first GPU if it can be opened,
+    /// The device that this choice comes to on this machine and in this build. `auto` takes the first GPU if it can be opened,
     /// else the CPU.
     ///
     /// # Errors
-    /// Where a device is named: [`ErrorKind::KernelsNotBuilt`] if there are no kernels for the task, or none in this build;
+    /// Where a device is named: [`ErrorKind::KernelsNotBuilt`] if this build has no kernels for it;
     /// [`ErrorKind::NoDriver`], [`ErrorKind::NoDevice`], [`ErrorKind::OutOfMemory`] and [`ErrorKind::Device`] if it cannot be opened.
-    pub fn resolve(self, task: Task) -> Result<Device> {
+    pub fn resolve(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::cpu("it was asked for")),
-            Self::Auto if !task.has_kernels() => Ok(Device::cpu("the networks run on the CPU in this version")),
             Self::Auto => {
                 let kind = Self::Cuda(0);
                 Ok(open_cuda(0).map_or_else(|e| Device::cpu(e.to_string()), |gpu| Device::open(kind, gpu)))
             }
-            Self::Cuda(_) | Self::Emulator if !task.has_kernels() => Err(Error::new(
-                ErrorKind::KernelsNotBuilt,
-                format!("the networks do not run on the device {self} in this version"),
-            )),
             Self::Cuda(index) => Ok(Device::open(self, open_cuda(index)?)),
             Self::Emulator => Ok(Device::open(self, open_emulator()?)),
         }
@@ -152,21 +128,17 @@ mod tests {
 
     #[test]
     fn auto_always_finds_something_and_says_why() {
-        for task in [Task::Decode, Task::Classify] {
-            let device = DeviceChoice::Auto.resolve(task).unwrap();
-            assert_eq!(device.handle.is_none(), device.kind == DeviceChoice::Cpu);
-            assert!(device.kind != DeviceChoice::Auto && !device.why.is_empty());
-        }
+        let device = DeviceChoice::Auto.resolve().unwrap();
+        assert_eq!(device.handle.is_none(), device.kind == DeviceChoice::Cpu);
+        assert!(device.kind != DeviceChoice::Auto && !device.why.is_empty());
     }
 
     #[test]
     fn a_named_device_is_opened_or_refused() {
-        let emulator = DeviceChoice::Emulator.resolve(Task::Decode).unwrap();
+        let emulator = DeviceChoice::Emulator.resolve().unwrap();
         assert_eq!(emulator.handle.unwrap().info().backend, device::Backend::Emulator);
-        let refused = DeviceChoice::Emulator.resolve(Task::Classify).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::KernelsNotBuilt);
         // No machine has so many.
-        let absent = DeviceChoice::Cuda(4000).resolve(Task::Decode).unwrap_err();
+        let absent = DeviceChoice::Cuda(4000).resolve().unwrap_err();
         use ErrorKind::{KernelsNotBuilt, NoDevice, NoDriver};
         assert!([KernelsNotBuilt, NoDevice, NoDriver].contains(&absent.kind()), "{absent}");
     }

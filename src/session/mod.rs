@@ -18,7 +18,15 @@
 //! # Ok::<(), dctflow::Error>(())
 //! ```
 //!
-//! A session may be shared by threads (`&Session` is `Send`). Dropped, it finishes what was submitted; tickets stay valid.
+//! **Threads.** A session may be shared by threads: `&Session` is `Send`. [`Session::submit`] waits for a free slot only, `try_submit` for
+//! nothing; a batch owns its bytes, so that nothing of the caller's is borrowed while it runs. A [`Ticket`] may be waited for in any thread,
+//! awaited, or dropped: its batch runs all the same. Dropped, a session finishes what was submitted; tickets stay valid.
+//!
+//! **Devices.** Each device has [`SessionBuilder::slots`] slots, each slot a thread, and on a GPU a stream with everything that a batch needs:
+//! upload, decoder, input, network, download. Batches of different slots overlap. Memory grows to what the largest batch needs and is kept.
+//! A device that fails is lost to its session, which says so with [`ErrorKind::Device`](crate::ErrorKind::Device) when it has no other;
+//! other sessions, on other devices, are not touched. [`SessionBuilder::stream`] orders batches with what else is on a stream of the
+//! caller's.
 
 mod batch;
 mod budget;
@@ -27,6 +35,7 @@ mod cpu;
 mod decoder;
 mod device;
 mod evaluation;
+mod gpu;
 mod outcome;
 mod queue;
 mod slots;
@@ -39,8 +48,11 @@ use std::sync::Arc;
 pub use batch::Batch;
 pub use builder::SessionBuilder;
 pub use decoder::{BatchDecoder, DecoderStats};
-pub use device::{Device, DeviceChoice, Task};
+pub use device::{Device, DeviceChoice};
 pub use evaluation::{Evaluation, Share};
+pub use gpu::DeviceStats;
+#[doc(hidden)]
+pub use gpu::ForgottenWait;
 pub use outcome::{Outcome, Prediction};
 pub use queue::Busy;
 pub use stream::{Feeder, Outcomes};
@@ -50,12 +62,20 @@ pub use times::StageTimes;
 use crate::network::Weights;
 use slots::Slots;
 
+/// What the slots of one device share.
+#[derive(Debug)]
+enum Engine {
+    Cpu(Arc<cpu::Shared>),
+    Gpu(Arc<gpu::Shared>),
+}
+
 /// A network on a backend, ready for batches.
 #[derive(Debug)]
 pub struct Session {
     slots: Slots,
-    devices: Vec<(DeviceChoice, Arc<cpu::Shared>)>,
+    devices: Vec<(DeviceChoice, Engine)>,
     max_batch: usize,
+    is_joined: bool,
 }
 
 impl Session {
@@ -67,7 +87,11 @@ impl Session {
     /// Submits a batch. Waits, if it must, for a free slot, never for the batch itself. What makes a whole batch fail is the
     /// ticket's answer.
     pub fn submit(&self, batch: Batch) -> Ticket {
-        self.slots.submit(batch)
+        let ticket = self.slots.submit(batch);
+        if self.is_joined {
+            ticket.wait_until_on_its_way();
+        }
+        ticket
     }
 
     /// Submits a batch without ever waiting.
@@ -75,7 +99,11 @@ impl Session {
     /// # Errors
     /// [`Busy`] gives the batch back when every slot is taken.
     pub fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
-        self.slots.try_submit(batch)
+        let ticket = self.slots.try_submit(batch)?;
+        if self.is_joined {
+            ticket.wait_until_on_its_way();
+        }
+        Ok(ticket)
     }
 
     /// The largest number of images that are run at once; larger batches are run in parts.
@@ -100,11 +128,29 @@ impl Session {
 
     /// Threads of the CPU that work on its batches.
     pub fn num_threads(&self) -> usize {
-        self.devices.iter().map(|(_, shared)| shared.num_threads()).sum()
+        let num_threads = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(shared) => shared.num_threads(),
+            Engine::Gpu(shared) => shared.num_threads(),
+        };
+        self.devices.iter().map(num_threads).sum()
     }
 
     /// Time spent per stage so far, all devices together. Read it when no batch is on its way.
     pub fn stage_times(&self) -> StageTimes {
-        self.devices.iter().fold(StageTimes::default(), |sum, (_, shared)| sum.plus(&shared.stage_times()))
+        let stage_times = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(shared) => shared.stage_times(),
+            Engine::Gpu(shared) => shared.stage_times(),
+        };
+        self.devices.iter().map(stage_times).fold(StageTimes::default(), |sum, times| sum.plus(&times))
+    }
+
+    /// Who decoded how many images so far, and how often memory was taken: for each device but the CPU, in the order of
+    /// [`devices`](Self::devices).
+    pub fn device_stats(&self) -> Vec<DeviceStats> {
+        let stats = |(_, engine): &(_, Engine)| match engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(shared) => Some(shared.stats()),
+        };
+        self.devices.iter().filter_map(stats).collect()
     }
 }

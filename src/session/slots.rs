@@ -8,18 +8,37 @@ use std::thread::JoinHandle;
 use super::batch::{Batch, Image};
 use super::outcome::Outcome;
 use super::queue::{Busy, Health, Job, Queue};
-use super::ticket::Ticket;
+use super::ticket::{Promise, Ticket};
+use crate::device::DeviceBuffer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What runs the batches of one slot: on the CPU, or on a device.
 ///
-/// An error means that no image of the batch has an outcome. One of kind [`ErrorKind::Device`] means that the device is lost for all its
-/// slots. After a panic or another error, `start` is called again for the next batch.
+/// An error means that no image of the part has an outcome. One of kind [`ErrorKind::Device`] means that the device is lost for all its
+/// slots. After a panic or another error, `run` is called again for the next batch.
 pub(super) trait Backend: Send + 'static {
-    /// Begins a batch; on a device, everything is on its way afterwards.
-    fn start(&mut self, images: &[Image]) -> Result<()>;
-    /// Ends the batch that was begun last, and says what became of its images: one outcome for each, in order.
-    fn finish(&mut self, images: &[Image]) -> Result<Vec<Outcome>>;
+    /// Says what became of the images: one outcome for each, in order.
+    fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>>;
+}
+
+/// Images of a batch that run together.
+pub(super) struct Part<'a> {
+    pub(super) images: &'a [Image],
+    /// Which of the batch's images is the first.
+    pub(super) first_row: usize,
+    /// Where the logits of the whole batch go besides.
+    pub(super) logits: Option<&'a DeviceBuffer>,
+    /// Only the last part has it.
+    promise: Option<&'a Promise>,
+}
+
+impl Part<'_> {
+    /// Everything is on the device's streams.
+    pub(super) fn is_on_its_way(&self) {
+        if let Some(promise) = self.promise {
+            promise.is_on_its_way();
+        }
+    }
 }
 
 /// A device and the backends of its slots.
@@ -130,9 +149,12 @@ impl Slot {
     fn run(&mut self, job: &Job) -> Result<Vec<Outcome>> {
         let images = &job.batch.images;
         let mut outcomes = Vec::with_capacity(images.len());
-        for part in images.chunks(self.max_batch) {
-            self.backend.start(part)?;
-            outcomes.extend(self.backend.finish(part)?);
+        for images in images.chunks(self.max_batch) {
+            let first_row = outcomes.len();
+            let is_last = first_row + images.len() == job.batch.images.len();
+            let promise = is_last.then_some(&job.promise);
+            let logits = job.batch.logits.as_deref();
+            outcomes.extend(self.backend.run(&Part { images, first_row, logits, promise })?);
         }
         Ok(outcomes)
     }
@@ -148,17 +170,13 @@ mod tests {
     struct Gated(mpsc::Receiver<()>);
 
     impl Backend for Gated {
-        fn start(&mut self, images: &[Image]) -> Result<()> {
+        fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>> {
             self.0.recv().unwrap();
-            assert!(images.iter().all(|image| image.tag != 13));
-            match images.iter().any(|image| image.tag == 14) {
-                true => Err(Error::new(ErrorKind::Device, "lost")),
-                false => Ok(()),
+            assert!(part.images.iter().all(|image| image.tag != 13));
+            if part.images.iter().any(|image| image.tag == 14) {
+                return Err(Error::new(ErrorKind::Device, "lost"));
             }
-        }
-
-        fn finish(&mut self, images: &[Image]) -> Result<Vec<Outcome>> {
-            Ok(images.iter().map(|image| Outcome::failed(image.tag, ImageError::Internal)).collect())
+            Ok(part.images.iter().map(|image| Outcome::failed(image.tag, ImageError::Internal)).collect())
         }
     }
 
@@ -227,12 +245,8 @@ mod tests {
         struct Lost;
 
         impl Backend for Lost {
-            fn start(&mut self, _: &[Image]) -> Result<()> {
+            fn run(&mut self, _: &Part<'_>) -> Result<Vec<Outcome>> {
                 Err(Error::new(ErrorKind::Device, "lost"))
-            }
-
-            fn finish(&mut self, _: &[Image]) -> Result<Vec<Outcome>> {
-                Ok(Vec::new())
             }
         }
 

@@ -1,6 +1,7 @@
 //! The receipt for a submitted batch.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -25,6 +26,7 @@ pub(super) struct Promise {
 #[derive(Debug, Default)]
 struct Slot {
     state: Mutex<State>,
+    /// The batch has been answered, or is on its way.
     answered: Condvar,
 }
 
@@ -32,6 +34,7 @@ struct Slot {
 struct State {
     answer: Option<Result<Vec<Outcome>>>,
     is_answered: bool,
+    is_on_its_way: bool,
     waker: Option<Waker>,
 }
 
@@ -52,6 +55,12 @@ impl Promise {
         self.put(answer);
     }
 
+    /// Everything is on the device's streams.
+    pub(super) fn is_on_its_way(&self) {
+        self.slot.lock().is_on_its_way = true;
+        self.slot.answered.notify_all();
+    }
+
     fn put(&self, answer: Result<Vec<Outcome>>) {
         let mut state = self.slot.lock();
         if std::mem::replace(&mut state.is_answered, true) {
@@ -62,7 +71,8 @@ impl Promise {
         drop(state);
         self.slot.answered.notify_all();
         if let Some(waker) = waker {
-            waker.wake();
+            // The caller's code: should it panic, the thread that answers goes on with the next batch.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }
@@ -84,6 +94,14 @@ impl Ticket {
             if let Some(answer) = state.answer.take() {
                 return answer;
             }
+            state = self.slot.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until everything is on the device's streams, or the answer is there.
+    pub(super) fn wait_until_on_its_way(&self) {
+        let mut state = self.slot.lock();
+        while !state.is_on_its_way && !state.is_answered {
             state = self.slot.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -1,21 +1,30 @@
 //! How long the stages take.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-/// CPU time spent per stage since the session was made, summed over its threads.
+use crate::Result;
+use crate::device::{Device, Event};
+
+/// Time spent per stage since the session was made: on the CPU, CPU time summed over its threads; on devices, the device's time, from event to
+/// event, and the CPU time of `parse`. Batches that overlap on a device share its time, so that stages may add up to more than has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTimes {
     /// Headers: markers, tables, geometry.
     pub parse: Duration,
+    /// Copying to the device.
+    pub upload: Duration,
     /// Entropy-coded segments to coefficients.
     pub entropy: Duration,
     /// Coefficients to the network's input.
     pub resample: Duration,
     /// The network.
     pub network: Duration,
+    /// Copying from the device.
+    pub download: Duration,
 }
 
 impl StageTimes {
@@ -24,9 +33,11 @@ impl StageTimes {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             parse: self.parse.saturating_sub(earlier.parse),
+            upload: self.upload.saturating_sub(earlier.upload),
             entropy: self.entropy.saturating_sub(earlier.entropy),
             resample: self.resample.saturating_sub(earlier.resample),
             network: self.network.saturating_sub(earlier.network),
+            download: self.download.saturating_sub(earlier.download),
         }
     }
 
@@ -35,19 +46,28 @@ impl StageTimes {
     pub(super) fn plus(&self, other: &Self) -> Self {
         Self {
             parse: self.parse + other.parse,
+            upload: self.upload + other.upload,
             entropy: self.entropy + other.entropy,
             resample: self.resample + other.resample,
             network: self.network + other.network,
+            download: self.download + other.download,
         }
     }
 
     /// All stages, by name, in the order in which an image meets them.
-    pub fn named(&self) -> [(&'static str, Duration); 4] {
-        [("parse", self.parse), ("entropy", self.entropy), ("resample", self.resample), ("network", self.network)]
+    pub fn named(&self) -> [(&'static str, Duration); 6] {
+        [
+            ("parse", self.parse),
+            ("upload", self.upload),
+            ("entropy", self.entropy),
+            ("resample", self.resample),
+            ("network", self.network),
+            ("download", self.download),
+        ]
     }
 }
 
-/// A clock of CPU time that many threads add to.
+/// A clock that many threads add to.
 #[derive(Debug, Default)]
 pub(super) struct Clock(AtomicU64);
 
@@ -89,7 +109,64 @@ impl Clocks {
     pub(super) fn read(&self, pool_time: Duration) -> StageTimes {
         let (parse, entropy, resample) = (self.parse.read(), self.entropy.read(), self.resample.read());
         let network = pool_time.saturating_sub(self.before.read() + parse + entropy + resample);
-        StageTimes { parse, entropy, resample, network }
+        StageTimes { parse, entropy, resample, network, ..StageTimes::default() }
+    }
+}
+
+/// Clocks of a device's batches.
+#[derive(Debug, Default)]
+pub(super) struct DeviceClocks {
+    pub(super) parse: Clock,
+    upload: Clock,
+    entropy: Clock,
+    resample: Clock,
+    network: Clock,
+    download: Clock,
+}
+
+impl DeviceClocks {
+    /// Adds a batch that is done.
+    pub(super) fn add(&self, events: &StageEvents, uploaded: &Event) -> Result<()> {
+        let StageEvents { begin, decoded, made_input, classified, end } = events;
+        let stages = [
+            (&self.upload, begin, uploaded),
+            (&self.entropy, uploaded, decoded),
+            (&self.resample, decoded, made_input),
+            (&self.network, made_input, classified),
+            (&self.download, classified, end),
+        ];
+        for (clock, from, to) in stages {
+            clock.add(from.elapsed(to)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self) -> StageTimes {
+        StageTimes {
+            parse: self.parse.read(),
+            upload: self.upload.read(),
+            entropy: self.entropy.read(),
+            resample: self.resample.read(),
+            network: self.network.read(),
+            download: self.download.read(),
+        }
+    }
+}
+
+/// When a batch's stages ended on the device.
+#[derive(Debug)]
+pub(super) struct StageEvents {
+    pub(super) begin: Event,
+    pub(super) decoded: Event,
+    pub(super) made_input: Event,
+    pub(super) classified: Event,
+    pub(super) end: Event,
+}
+
+impl StageEvents {
+    pub(super) fn new(device: &Arc<dyn Device>) -> Result<Self> {
+        let event = || Event::new(device);
+        Ok(Self { begin: event()?, decoded: event()?, made_input: event()?, classified: event()?, end: event()? })
     }
 }
 

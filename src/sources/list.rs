@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{Sources, Visit, failed, read_error, source};
+use super::{Sources, Visitor, failed, read_error, source};
 
 /// The longest line that is taken for a path (Linux's PATH_MAX); a longer one means that the file is no list.
 const MAX_LINE_BYTES: u64 = 4096;
@@ -19,17 +19,17 @@ pub(super) fn list_name(input: &Path) -> Option<PathBuf> {
 
 impl Sources {
     /// Visits what the lines of `list` name. Lines are read as they are needed: a list may be longer than memory.
-    pub(super) fn visit_list(&self, list: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    pub(super) fn visit_list(&self, list: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         if list.as_os_str() == "-" {
-            return self.visit_lines(list, io::stdin().lock(), visit);
+            return self.visit_lines(list, io::stdin().lock(), visitor);
         }
         match File::open(list) {
-            Ok(file) => self.visit_lines(list, BufReader::new(file), visit),
-            Err(error) => visit(failed(list, read_error(&error))),
+            Ok(file) => self.visit_lines(list, BufReader::new(file), visitor),
+            Err(error) => visitor.take(failed(list, read_error(&error))),
         }
     }
 
-    fn visit_lines(&self, list: &Path, mut lines: impl BufRead, visit: &mut Visit) -> ControlFlow<()> {
+    fn visit_lines(&self, list: &Path, mut lines: impl BufRead, visitor: &mut Visitor) -> ControlFlow<()> {
         let mut num_paths = 0usize;
         let mut line = Vec::new();
         for line_number in 1usize.. {
@@ -37,7 +37,7 @@ impl Sources {
             match lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut line) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) => return visit(failed(list, read_error(&error))),
+                Err(error) => return visitor.take(failed(list, read_error(&error))),
             }
             let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
             let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -48,13 +48,13 @@ impl Sources {
                 let message = format!(
                     "line {line_number} is no path, and the rest is not read: a list is a text file with one path per line"
                 );
-                return visit(failed(list, source("bad-list", message)));
+                return visitor.take(failed(list, source("bad-list", message)));
             };
             num_paths += 1;
-            self.visit_path(&path, visit)?;
+            self.visit_path(&path, visitor)?;
         }
         if num_paths == 0 {
-            visit(failed(list, source("empty-list", "the list names no files: write one path per line")))?;
+            visitor.take(failed(list, source("empty-list", "the list names no files: write one path per line")))?;
         }
         ControlFlow::Continue(())
     }
@@ -85,10 +85,12 @@ mod tests {
     fn codes(list: &[u8]) -> Vec<Result<Vec<u8>, &'static str>> {
         let mut seen = Vec::new();
         let sources = Sources::new(Vec::<PathBuf>::new(), 100);
-        let flow = sources.visit_lines(Path::new("list"), list, &mut |item| {
+        let mut visit = |item: crate::sources::Item| {
             seen.push(item.bytes.map_err(|e| e.code()));
             ControlFlow::Continue(())
-        });
+        };
+        let mut visitor = Visitor { wants: &mut |_| ControlFlow::Continue(true), visit: &mut visit };
+        let flow = sources.visit_lines(Path::new("list"), list, &mut visitor);
         assert!(flow.is_continue());
         seen
     }

@@ -85,8 +85,29 @@ pub struct Sources {
     max_file_bytes: u64,
 }
 
-/// Called with each item in turn; `Break` ends the reading.
-type Visit<'a> = dyn FnMut(Item) -> ControlFlow<()> + 'a;
+/// Who gets the items of a walk through the inputs.
+struct Visitor<'a> {
+    /// Asked for each item before it is read; `Break` ends the reading.
+    wants: &'a mut dyn FnMut(&ItemName) -> ControlFlow<(), bool>,
+    /// Called with each item that is wanted; `Break` ends the reading.
+    visit: &'a mut dyn FnMut(Item) -> ControlFlow<()>,
+}
+
+impl Visitor<'_> {
+    /// An item that is at hand already.
+    fn take(&mut self, item: Item) -> ControlFlow<()> {
+        if (self.wants)(&item.name)? { (self.visit)(item) } else { ControlFlow::Continue(()) }
+    }
+
+    /// A file, which is read only if it is wanted.
+    fn take_file(&mut self, path: &Path, max_bytes: u64) -> ControlFlow<()> {
+        let name = ItemName::from(path.to_path_buf());
+        if (self.wants)(&name)? {
+            return (self.visit)(Item { name, label: None, bytes: read_file(path, max_bytes) });
+        }
+        ControlFlow::Continue(())
+    }
+}
 
 impl Sources {
     /// The given inputs; a file of more than `max_file_bytes` is not read.
@@ -95,11 +116,22 @@ impl Sources {
     }
 
     /// Reads everything, in order, until the end or until `visit` breaks.
-    pub fn for_each(&self, mut visit: impl FnMut(Item) -> ControlFlow<()>) {
+    pub fn for_each(&self, visit: impl FnMut(Item) -> ControlFlow<()>) {
+        self.for_each_wanted(|_| ControlFlow::Continue(true), visit);
+    }
+
+    /// The same for a part of the items. `wants` is asked for every item, in order, before a file is read; a member of an archive may
+    /// have been read by then.
+    pub fn for_each_wanted(
+        &self,
+        mut wants: impl FnMut(&ItemName) -> ControlFlow<(), bool>,
+        mut visit: impl FnMut(Item) -> ControlFlow<()>,
+    ) {
+        let mut visitor = Visitor { wants: &mut wants, visit: &mut visit };
         for input in &self.inputs {
             let flow = match list::list_name(input) {
-                Some(list) => self.visit_list(&list, &mut visit),
-                None => self.visit_path(input, &mut visit),
+                Some(list) => self.visit_list(&list, &mut visitor),
+                None => self.visit_path(input, &mut visitor),
             };
             if flow.is_break() {
                 return;
@@ -107,42 +139,44 @@ impl Sources {
         }
     }
 
-    fn visit_path(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    fn visit_path(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         match std::fs::metadata(path) {
-            Err(error) => visit(failed(path, read_error(&error))),
-            Ok(metadata) if metadata.is_dir() => self.visit_folder(path, visit),
-            Ok(_) => self.visit_file(path, visit),
+            Err(error) => visitor.take(failed(path, read_error(&error))),
+            Ok(metadata) if metadata.is_dir() => self.visit_folder(path, visitor),
+            Ok(_) => self.visit_file(path, visitor),
         }
     }
 
-    fn visit_file(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    fn visit_file(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         if shard::is_shard(path) {
-            return self.visit_shard(path, visit);
+            return self.visit_shard(path, visitor);
         }
         #[cfg(feature = "parquet")]
         if table::is_table(path) {
-            return self.visit_table(path, visit);
+            return self.visit_table(path, visitor);
         }
-        visit(Item { name: path.to_path_buf().into(), label: None, bytes: read_file(path, self.max_file_bytes) })
+        visitor.take_file(path, self.max_file_bytes)
     }
 
-    fn visit_folder(&self, folder: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    fn visit_folder(&self, folder: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         let mut num_entries = 0usize;
         for entry in walkdir::WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name() {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => continue,
-                Ok(entry) if entry.file_type().is_file() => self.visit_file(entry.path(), visit)?,
-                Ok(entry) => visit(failed(entry.path(), source("io", "not a regular file: it is not opened")))?,
+                Ok(entry) if entry.file_type().is_file() => self.visit_file(entry.path(), visitor)?,
+                Ok(entry) => {
+                    visitor.take(failed(entry.path(), source("io", "not a regular file: it is not opened")))?
+                }
                 Err(error) => {
                     let path = error.path().unwrap_or(folder).to_path_buf();
-                    visit(failed(&path, walk_error(error)))?;
+                    visitor.take(failed(&path, walk_error(error)))?;
                 }
             }
             num_entries += 1;
         }
         if num_entries == 0 {
             let message = "the folder holds no files: name a folder that holds JPEG files, or the files themselves";
-            visit(failed(folder, source("empty-folder", message)))?;
+            visitor.take(failed(folder, source("empty-folder", message)))?;
         }
         ControlFlow::Continue(())
     }
@@ -263,6 +297,25 @@ mod tests {
             if num_seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert_eq!(num_seen, 2);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let mut seen = Vec::new();
+        let second_on = |name: &ItemName| match name.path.file_name().and_then(|name| name.to_str()) {
+            Some("a") => ControlFlow::Continue(false),
+            Some("b") => ControlFlow::Continue(true),
+            _ => ControlFlow::Break(()),
+        };
+        Sources::new([dir.path()], 100).for_each_wanted(second_on, |item| {
+            seen.push(item.bytes.unwrap());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(seen, [b"b"]);
     }
 
     #[cfg(unix)]

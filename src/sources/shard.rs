@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{Item, ItemName, Sources, Visit, check_size, failed, read_at_most, read_error, source};
+use super::{Item, ItemName, Sources, Visitor, check_size, failed, read_at_most, read_error, source};
 use crate::error::ImageError;
 
 /// What every JPEG file begins with (T.81 B.1.1.3).
@@ -13,6 +13,9 @@ const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
 
 /// The longest text that is read as a label.
 const MAX_LABEL_BYTES: u64 = 32;
+
+/// What a member is taken for an image by, whatever its bytes are.
+const JPEG_EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "jpe", "jfif"];
 
 /// Whether a file is opened as a shard: by its name.
 pub(super) fn is_shard(path: &Path) -> bool {
@@ -45,51 +48,61 @@ impl Sample {
 
 impl Sources {
     /// Visits the images of one archive in their order. After what cannot be read, the rest of the archive cannot be found.
-    pub(super) fn visit_shard(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    pub(super) fn visit_shard(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) => return visit(failed(path, read_error(&error))),
+            Err(error) => return visitor.take(failed(path, read_error(&error))),
         };
         let mut archive = tar::Archive::new(BufReader::new(file));
         let mut num_images = 0usize;
         let mut sample = Sample::default();
         let entries = match archive.entries() {
             Ok(entries) => entries,
-            Err(error) => return visit(failed(path, broken(0, &error))),
+            Err(error) => return visitor.take(failed(path, broken(0, &error))),
         };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
-                    return visit(failed(path, broken(num_images, &error)));
+                    sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
+                    return visitor.take(failed(path, broken(num_images, &error)));
                 }
             };
             let Ok(name) = entry.path().map(|name| name.into_owned()) else { continue };
             let key = sample_key(&name);
             if key != sample.key {
-                sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+                sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
                 sample = Sample { key, ..Sample::default() };
             }
             match self.read_member(path, name, entry) {
                 Member::Image(image) => {
                     num_images += 1;
-                    sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+                    sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
                     sample.image = Some(image);
                 }
                 Member::Label(label) => sample.label = Some(label),
                 Member::Other => {}
             }
         }
-        sample.take_image().map_or(ControlFlow::Continue(()), &mut *visit)?;
+        sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
         if num_images == 0 {
-            visit(failed(path, source("bad-archive", "the archive holds no JPEG: check that it is the right file")))?;
+            visitor.take(failed(
+                path,
+                source("bad-archive", "the archive holds no JPEG: check that it is the right file"),
+            ))?;
         }
         ControlFlow::Continue(())
     }
 
     fn read_member(&self, archive: &Path, member: PathBuf, entry: tar::Entry<impl std::io::Read>) -> Member {
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        if (kind.is_hard_link() || kind.is_symlink()) && has_extension(&member, &JPEG_EXTENSIONS) {
+            let name = ItemName { path: archive.to_path_buf(), member: Some(member) };
+            let reason =
+                source("bad-archive", "a link inside of the archive: it is not followed; archive the file itself");
+            return Member::Image(Item { name, label: None, bytes: Err(reason) });
+        }
+        if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
             return Member::Other;
         }
         let num_bytes = entry.size();
@@ -100,7 +113,7 @@ impl Sources {
             .and_then(|()| read_at_most(entry, num_bytes, self.max_file_bytes))
             .and_then(|bytes| if (bytes.len() as u64) < num_bytes { Err(cut_short()) } else { Ok(bytes) });
         let begins_like_one = bytes.as_ref().is_ok_and(|bytes| bytes.starts_with(&START_OF_IMAGE));
-        if begins_like_one || has_extension(&member, &["jpg", "jpeg", "jpe", "jfif"]) {
+        if begins_like_one || has_extension(&member, &JPEG_EXTENSIONS) {
             let name = ItemName { path: archive.to_path_buf(), member: Some(member) };
             return Member::Image(Item { name, label: None, bytes });
         }

@@ -12,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::{Item, ItemName, Sources, Visit, check_size, failed, read_error, source};
+use super::{Item, ItemName, Sources, Visitor, check_size, failed, read_error, source};
 
 /// Whether a file is opened as a table: by its name.
 pub(super) fn is_table(path: &Path) -> bool {
@@ -25,10 +25,10 @@ type Broken = String;
 impl Sources {
     /// Visits the images of a table row by row, one page of each column in memory. After what cannot be read, the rest of the table is not
     /// read either.
-    pub(super) fn visit_table(&self, path: &Path, visit: &mut Visit) -> ControlFlow<()> {
+    pub(super) fn visit_table(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) => return visit(failed(path, read_error(&error))),
+            Err(error) => return visitor.take(failed(path, read_error(&error))),
         };
         let mut num_rows = 0;
         let read = guarded(|| SerializedFileReader::new(file).map_err(text)).and_then(|table| {
@@ -37,7 +37,7 @@ impl Sources {
                 let mut rows = guarded(|| Rows::open(&*table.get_row_group(group_idx).map_err(text)?, &columns))?;
                 while let Some(row) = guarded(|| rows.next_row())? {
                     num_rows += 1;
-                    if visit(self.item(path, num_rows, row)).is_break() {
+                    if visitor.take(self.item(path, num_rows, row)).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -45,13 +45,12 @@ impl Sources {
             Ok(ControlFlow::Continue(()))
         });
         match read {
-            Ok(ControlFlow::Continue(())) if num_rows == 0 => {
-                visit(failed(path, source("bad-archive", "the table holds no rows: check that it is the right file")))
-            }
+            Ok(ControlFlow::Continue(())) if num_rows == 0 => visitor
+                .take(failed(path, source("bad-archive", "the table holds no rows: check that it is the right file"))),
             Ok(flow) => flow,
             Err(message) => {
                 let message = format!("the table cannot be read after {num_rows} images ({message}): make it again");
-                visit(failed(path, source("bad-archive", message)))
+                visitor.take(failed(path, source("bad-archive", message)))
             }
         }
     }

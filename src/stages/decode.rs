@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use crate::abi::{self, DecodeBatch, ImageOutcome, Kernel, WorkTile};
-use crate::device::{Device, DeviceBuffer, DeviceSlice, Grid, PinnedBuffer, Stream};
+use crate::device::{Device, DeviceBuffer, DeviceSlice, Event, Grid, PinnedBuffer, Stream};
 use crate::jpeg::{Coefficients, DecodeReport, Plane, Status, split_entropy_coded};
 use crate::plan::{Array, DecodePlan, Layout, PlannedImage, Region};
 use crate::{CorruptKind, ImageError, Result};
@@ -19,6 +19,11 @@ pub struct DecodeStage {
     scratch: Arena<DeviceBuffer>,
     coefficients: Arena<DeviceBuffer>,
     outcomes: Arena<PinnedBuffer>,
+    uploaded: Event,
+    uploaded_bytes: u64,
+    /// Coefficients from elsewhere, on their way.
+    planes: Arena<PinnedBuffer>,
+    planes_uploaded: Event,
 }
 
 /// What decoding one image gave.
@@ -41,13 +46,17 @@ impl DecodeStage {
             scratch: Arena::new(device, DeviceBuffer::new)?,
             coefficients: Arena::new(device, DeviceBuffer::new)?,
             outcomes: Arena::new(device, PinnedBuffer::new)?,
+            uploaded: Event::new(device)?,
+            uploaded_bytes: 0,
+            planes: Arena::new(device, PinnedBuffer::new)?,
+            planes_uploaded: Event::new(device)?,
         })
     }
 
     /// How often memory was taken so far: it stays the same once the largest batch was seen.
     pub fn num_allocations(&self) -> u64 {
         let on_device = [&self.upload, &self.scratch, &self.coefficients].map(|arena| arena.num_allocations);
-        let on_host = [&self.staging, &self.outcomes].map(|arena| arena.num_allocations);
+        let on_host = [&self.staging, &self.outcomes, &self.planes].map(|arena| arena.num_allocations);
         on_device.iter().chain(&on_host).sum()
     }
 
@@ -59,6 +68,41 @@ impl DecodeStage {
     /// The coefficients of the batch that was submitted last; [`DecodePlan::planes`] says where each plane lies.
     pub fn coefficients(&self) -> DeviceSlice<'_> {
         self.coefficients.buffer.all()
+    }
+
+    /// Happens when the bytes of the batch that was submitted last are on the device.
+    pub fn uploaded(&self) -> &Event {
+        &self.uploaded
+    }
+
+    /// How many bytes they are, with all descriptors.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes
+    }
+
+    /// Puts coefficients that were decoded elsewhere among those of the batch that was submitted last, after its decoding on the stream:
+    /// by image, the index of each component's first coefficient, and the coefficients, which are copied. Waits for nothing but the same of
+    /// before.
+    ///
+    /// # Panics
+    /// If a plane does not lie inside the batch's coefficients: a mistake of this library.
+    pub fn upload_coefficients(&mut self, images: &[(&[u64], &Coefficients)]) -> Result<()> {
+        let planes = || images.iter().flat_map(|(firsts, decoded)| firsts.iter().zip(&decoded.planes));
+        let len_bytes: usize = planes().map(|(_, plane)| size_of_val(&plane.data[..])).sum();
+        self.planes_uploaded.synchronize()?;
+        self.planes.reserve(len_bytes)?;
+        let mut end = 0;
+        for (&first, plane) in planes() {
+            let bytes: &[u8] = bytemuck::cast_slice(&plane.data);
+            let start = end;
+            end += bytes.len();
+            self.planes.buffer.as_mut_slice()[start..end].copy_from_slice(bytes);
+            let first_byte = first as usize * size_of::<i16>();
+            let to = self.coefficients.buffer.slice(first_byte..first_byte + bytes.len());
+            // SAFETY: the stage's own memory; these bytes are written again only after the upload was waited for.
+            unsafe { self.stream.upload(to, &self.planes.buffer.as_slice()[start..end])? };
+        }
+        self.stream.record(&self.planes_uploaded)
     }
 
     /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
@@ -79,6 +123,8 @@ impl DecodeStage {
         unsafe {
             self.stream.upload(self.upload.buffer.slice(0..len_bytes), &self.staging.buffer.as_slice()[..len_bytes])?;
         }
+        self.stream.record(&self.uploaded)?;
+        self.uploaded_bytes = len_bytes as u64;
         self.clear(plan)?;
         self.launch(&upload, plan)?;
         let outcomes = plan.array(Array::Outcomes);
@@ -133,8 +179,8 @@ impl DecodeStage {
             stream.launch::<abi::Destuff>(destuff_grid, 0, &params)?;
             stream.launch::<abi::IndexSegments>(Grid::x(num_scans), 0, &abi::IndexSegmentsParams { batch })?;
             let params = abi::SynchronizeSubsequencesParams { batch, tiles: tiles(upload.synchronize_tiles) };
-            let grid = Grid::x(plan.synchronize_tiles.len() as u32);
-            stream.launch::<abi::SynchronizeSubsequences>(grid, lookup_bytes, &params)?;
+            let grid = Grid::x(plan.synchronize_tiles.len() as u32 / abi::SYNCHRONIZE_TILES);
+            stream.launch::<abi::SynchronizeSubsequences>(grid, abi::SYNCHRONIZE_TILES * lookup_bytes, &params)?;
             let params = abi::ResolveSubsequencesParams { batch };
             stream.launch::<abi::ResolveSubsequences>(Grid::x(num_scans), lookup_bytes, &params)?;
             for wave in &upload.waves {

@@ -2,9 +2,12 @@
 
 mod arena;
 mod decode;
+mod download;
 mod input;
 mod network;
+mod turns;
 
 pub use decode::{DecodeStage, DeviceReport};
+pub use download::Download;
 pub use input::InputStage;
 pub use network::{NetworkInput, NetworkOptions, NetworkStage};

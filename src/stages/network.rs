@@ -10,19 +10,23 @@ use crate::device::{Address, Device, DeviceBuffer, DeviceSlice, Event, Grid, Ker
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Inference, InputKind, Slice, ValueId, ValueShape};
 use crate::plan::{Convolution, NetworkPlan, NetworkStep, Operation};
+use crate::stages::turns;
 
 /// How a network is to be run.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
-    /// Images that run at a time; larger batches take several turns. Activations take memory for so many.
-    pub images_per_turn: u32,
+    /// The largest batch that is worth memory; larger ones are run all the same.
+    pub max_images: u32,
+    /// Images that run at a time; larger batches take several turns. Activations take memory for so many. `None`: the fewest, up to
+    /// `max_images`, with which an estimate of the time per image is within 2 % of its best.
+    pub images_per_turn: Option<u32>,
     /// What carries out the convolutions.
     pub ops: Arc<dyn Ops>,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { images_per_turn: 64, ops: Arc::new(KernelOps::default()) }
+        Self { max_images: 256, images_per_turn: None, ops: Arc::new(KernelOps::default()) }
     }
 }
 
@@ -73,7 +77,11 @@ impl NetworkStage {
         stream.synchronize()?;
         let plan = NetworkPlan { constants: Vec::new(), ..plan };
         let network = Arc::new(Network { plan, constants, ops: Arc::clone(&options.ops) });
-        Self::over(network, options.images_per_turn, device)
+        let info = device.info();
+        let images_per_turn = options.images_per_turn;
+        let images_per_turn =
+            images_per_turn.unwrap_or_else(|| turns::images_per_turn(&network.plan, info, options.max_images));
+        Self::over(network, images_per_turn, device)
     }
 
     /// Another stage of the same network, with activations of its own and the same weights: for batches on another stream at the same time.
@@ -110,6 +118,11 @@ impl NetworkStage {
     /// Length of an image's logits.
     pub fn num_classes(&self) -> usize {
         self.network.plan.values[self.network.plan.output.0].channels
+    }
+
+    /// Images that run at a time.
+    pub fn images_per_turn(&self) -> u32 {
+        self.images_per_turn
     }
 
     /// Device memory taken for weights and activations.
@@ -293,6 +306,7 @@ impl Turn<'_> {
             input: self.address(step.input),
             weights: constants.ptr(convolution.weights.offset_bytes),
             bias: constants.ptr(convolution.bias.offset_bytes),
+            bias_half: constants.ptr(convolution.bias_half.offset_bytes),
             residual: step.residual.map_or(std::ptr::null(), |value| self.address(self.whole(value))),
             outputs,
             num_rows: self.num_images * convolution.windows.0 * convolution.windows.1,

@@ -231,6 +231,7 @@ fn run(case: &Case, tile: ConvolveTile, schedule: Schedule) {
         input: input.ptr(case.input_channels.1 * 2),
         weights: weights.ptr(0),
         bias: bias.ptr(0),
+        bias_half: std::ptr::null(),
         residual: if case.has_residual { residual.ptr(0) } else { std::ptr::null() },
         outputs: std::array::from_fn(|output_idx| {
             columns_end += case.columns[output_idx];

@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
 mod cases;
 mod convolutions;
+#[cfg(feature = "cuda")]
+mod gpu;
 
 use std::sync::Arc;
 
@@ -138,7 +140,7 @@ fn turns_and_streams_do_not_show_in_the_logits() {
         let device = emulator(schedule);
         let streams = [(); 3].map(|()| Stream::new(&device).unwrap());
         let buffers = upload(&streams[0], &inputs);
-        let options = NetworkOptions { images_per_turn: 1, ..NetworkOptions::default() };
+        let options = NetworkOptions { images_per_turn: Some(1), ..NetworkOptions::default() };
         let mut first = NetworkStage::new(&device, &inference, &options).unwrap();
         let mut second = first.share(&device).unwrap();
         let outputs = [(); 4].map(|()| DeviceBuffer::new(&device, in_one_turn.len() * 4).unwrap());
@@ -180,7 +182,7 @@ fn what_does_not_fit_is_refused() {
     let stream = Stream::new(&device).unwrap();
     let weights = weights(Variant::Upsampling);
     let inference = weights.inference(InputNorm::Fold);
-    let with_turns = |images_per_turn| NetworkOptions { images_per_turn, ..NetworkOptions::default() };
+    let with_turns = |images| NetworkOptions { images_per_turn: Some(images), ..NetworkOptions::default() };
     for turns in [0, 70_000] {
         let error = NetworkStage::new(&device, &inference, &with_turns(turns)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");

@@ -15,7 +15,7 @@ use dctflow::synth::Random;
 use super::images::File;
 use super::measure::{Meter, Tally};
 use super::record::{Measurement, Reason, Settings, WarmUp};
-use super::workload::outcome_word;
+use super::workload::{Reading, outcome_word};
 
 /// The measured time is cut into so many windows, by the time of arrival.
 const NUM_WINDOWS: u32 = 10;
@@ -62,10 +62,10 @@ impl OpenLoop<'_> {
     /// Sends images for so long, and waits for their answers. The session is warm: it has just run at its highest rate.
     pub fn measure(&self, settings: Settings) -> Result<Measurement> {
         let warm_up = WarmUp { seconds: 0.0, windows: 0, steady: true };
-        let meter = Meter::start(warm_up, self.session.stage_times().named().to_vec());
+        let meter = Meter::start(warm_up, Reading::of(self.session));
         let start = Instant::now();
         let (tallies, answered_share) = self.tally(self.serve(start)?, start);
-        let mut measurement = meter.stop(settings, tallies, self.session.stage_times().named().to_vec());
+        let mut measurement = meter.stop(settings, tallies, Reading::of(self.session));
         measurement.offered_per_s = Some(self.rate_per_s);
         if answered_share < MIN_ANSWERED_SHARE {
             let share = 100.0 * answered_share;

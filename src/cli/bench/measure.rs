@@ -11,7 +11,7 @@ use super::images::File;
 use super::machine::{self, CpuUse};
 use super::record::{Latency, Measurement, Reason, Scenario, Settings, Stage, WarmUp, Window};
 use super::stats::{Sorted, cv};
-use super::workload::{Finished, Workload};
+use super::workload::{Finished, Reading, Workload};
 use crate::cli::progress;
 
 /// The measured time is cut into so many windows.
@@ -101,26 +101,27 @@ impl<'a> Batches<'a> {
 pub struct Meter {
     warm_up: WarmUp,
     cpu: CpuUse,
-    stages: Vec<(&'static str, Duration)>,
+    reading: Reading,
 }
 
 impl Meter {
-    /// Starts to count. `stages` are the workload's so far.
-    pub fn start(warm_up: WarmUp, stages: Vec<(&'static str, Duration)>) -> Self {
+    /// Starts to count, from what the workload has counted so far.
+    pub fn start(warm_up: WarmUp, reading: Reading) -> Self {
         machine::reset_peak_memory();
-        Self { warm_up, cpu: CpuUse::now(), stages }
+        Self { warm_up, cpu: CpuUse::now(), reading }
     }
 
     /// Ends the counting: what was tallied, window by window, becomes a measurement.
-    pub fn stop(self, settings: Settings, tallies: Vec<Tally>, stages: Vec<(&'static str, Duration)>) -> Measurement {
+    pub fn stop(self, settings: Settings, tallies: Vec<Tally>, reading: Reading) -> Measurement {
         let windows: Vec<Window> = tallies.iter().map(Tally::window).collect();
         let all = Tally::join(tallies);
         // Few arrivals in a short time may be none.
         let (images, seconds) = (all.images.max(1) as f64, all.seconds);
-        let stages = stages.into_iter().zip(&self.stages).map(|((name, end), (_, start))| {
-            let cpu_s = end.saturating_sub(*start).as_secs_f64();
-            Stage { name: name.into(), cpu_s, cpu_ms_per_image: cpu_s * 1000.0 / images }
+        let stages = reading.stages.into_iter().zip(&self.reading.stages).map(|((name, end), (_, start))| {
+            let seconds = end.saturating_sub(*start).as_secs_f64();
+            Stage { name: name.into(), seconds, ms_per_image: seconds * 1000.0 / images }
         });
+        let uploaded_bytes = reading.uploaded_bytes.zip(self.reading.uploaded_bytes);
         let reads_files = settings.scenario != Scenario::Network;
         let rates: Vec<f64> = windows.iter().map(Window::images_per_s).collect();
         let mut measurement = Measurement {
@@ -136,7 +137,7 @@ impl Meter {
             latency: latency(if settings.scenario == Scenario::Latency { "image" } else { "batch" }, all.latencies_ms),
             stages: stages.collect(),
             cpu_s_per_1000_images: self.cpu.own_time().as_secs_f64() * 1000.0 / images,
-            uploaded_bytes_per_image: None,
+            uploaded_bytes_per_image: uploaded_bytes.map(|(end, start)| (end - start) as f64 / images),
             peak_memory_bytes: machine::peak_memory_bytes(),
             outcomes: all.outcomes,
             valid: false,
@@ -198,7 +199,7 @@ pub fn measure(
 ) -> Result<Measurement> {
     let mut batches = Batches { files: files.iter().cycle(), batch: settings.batch };
     let warm_up = warm_up(workload, &mut batches, duration)?;
-    let meter = Meter::start(warm_up, workload.stages());
+    let meter = Meter::start(warm_up, workload.reading());
     let bar = progress::seconds(duration.as_secs_f64()).with_message("measuring");
     let start = Instant::now();
     let mut tallies = Vec::new();
@@ -207,7 +208,7 @@ pub fn measure(
         bar.set_position(start.elapsed().as_millis() as u64);
     }
     bar.finish_and_clear();
-    Ok(meter.stop(settings, tallies, workload.stages()))
+    Ok(meter.stop(settings, tallies, workload.reading()))
 }
 
 /// Runs windows until the last three agree, or for too long.
@@ -264,8 +265,9 @@ mod tests {
             Ok(Some(Finished { latency, outcomes, num_bytes: 1000, num_pixels: 2000 }))
         }
 
-        fn stages(&self) -> Vec<(&'static str, Duration)> {
-            vec![("sleep", Duration::from_millis(u64::from(self.num_batches)))]
+        fn reading(&self) -> Reading {
+            let stages = vec![("sleep", Duration::from_millis(u64::from(self.num_batches)))];
+            Reading { stages, uploaded_bytes: Some(u64::from(self.num_batches) * 100) }
         }
     }
 
@@ -297,7 +299,8 @@ mod tests {
         assert!((measured.images_per_s - measured.images as f64 / measured.seconds).abs() < 1e-9);
         assert!((measured.mpixels_per_s.unwrap() / measured.mb_in_per_s.unwrap() - 2.0).abs() < 1e-9);
         assert_eq!(measured.stages[0].name, "sleep");
-        assert!((measured.stages[0].cpu_ms_per_image - 0.5).abs() < 1e-9);
+        assert!((measured.stages[0].ms_per_image - 0.5).abs() < 1e-9);
+        assert_eq!(measured.uploaded_bytes_per_image, Some(50.0));
         assert_eq!(measured.outcomes["complete"], measured.images);
     }
 

@@ -20,7 +20,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use dctflow::jpeg::Policy;
 use dctflow::network::Variant;
 use dctflow::resample::Transform;
-use dctflow::session::{BatchDecoder, Device, DeviceChoice, Session, Task};
+use dctflow::session::{BatchDecoder, Device, DeviceChoice, Session};
 use dctflow::{Error, ErrorKind, Result};
 
 use super::Done;
@@ -187,12 +187,12 @@ fn parse_rate(text: &str) -> std::result::Result<f64, String> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
     match &args.command {
-        None => Bench::prepare(&args.e2e.common, Task::Classify)?.e2e(&args.e2e),
-        Some(Command::E2e(args)) => Bench::prepare(&args.common, Task::Classify)?.e2e(args),
-        Some(Command::Decode(args)) => Bench::prepare(&args.common, Task::Decode)?.decode(),
+        None => Bench::prepare(&args.e2e.common)?.e2e(&args.e2e),
+        Some(Command::E2e(args)) => Bench::prepare(&args.common)?.e2e(args),
+        Some(Command::Decode(args)) => Bench::prepare(&args.common)?.decode(),
         Some(Command::Input(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Input),
         Some(Command::Network(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Network),
-        Some(Command::Latency(args)) => Bench::prepare(&args.common, Task::Classify)?.latency(args),
+        Some(Command::Latency(args)) => Bench::prepare(&args.common)?.latency(args),
         Some(Command::Report(args)) => report::run(args),
         Some(Command::Compare(args)) => compare::run(args),
     }
@@ -209,16 +209,14 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn prepare(common: &'a CommonArgs, task: Task) -> Result<Self> {
-        Self::prepare_on(resolve(common.device, task)?, common)
+    fn prepare(common: &'a CommonArgs) -> Result<Self> {
+        Self::prepare_on(resolve(common.device)?, common)
     }
 
     /// For what only the CPU does by itself.
     fn prepare_on_cpu(common: &'a CommonArgs) -> Result<Self> {
         match common.device {
-            DeviceChoice::Auto | DeviceChoice::Cpu => {
-                Self::prepare_on(DeviceChoice::Cpu.resolve(Task::Decode)?, common)
-            }
+            DeviceChoice::Auto | DeviceChoice::Cpu => Self::prepare_on(DeviceChoice::Cpu.resolve()?, common),
             other => {
                 let message =
                     format!("this scenario does not run by itself on {other}: use --device cpu, decode or e2e");

@@ -151,7 +151,7 @@ pub struct Measurement {
     /// The measured time in equal parts.
     pub windows: Vec<Window>,
     pub latency: Latency,
-    /// CPU time by stage, as the session or the scenario measures it.
+    /// Time by stage: of the CPU, summed over its threads, or of the device, from event to event.
     pub stages: Vec<Stage>,
     pub cpu_s_per_1000_images: f64,
     pub uploaded_bytes_per_image: Option<f64>,
@@ -209,8 +209,8 @@ pub struct Latency {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
     pub name: String,
-    pub cpu_s: f64,
-    pub cpu_ms_per_image: f64,
+    pub seconds: f64,
+    pub ms_per_image: f64,
 }
 
 /// Why a measurement is not valid.

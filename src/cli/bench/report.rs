@@ -94,7 +94,8 @@ fn markdown(record: &Record) -> String {
     );
     let (arrivals, throughput) = split(record);
     if !throughput.is_empty() {
-        text += "| scenario | images/s | CV | Mpixel/s | MB/s in | ms p50 | ms p99 | CPU-ms per image, by stage | valid |\n";
+        text +=
+            "| scenario | images/s | CV | Mpixel/s | MB/s in | ms p50 | ms p99 | ms per image, by stage | valid |\n";
         text += "|---|---|---|---|---|---|---|---|---|\n";
         throughput.iter().for_each(|result| throughput_row(&mut text, result));
     }
@@ -110,7 +111,7 @@ fn markdown(record: &Record) -> String {
 fn throughput_row(text: &mut String, result: &Measurement) {
     let optional = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
     let stages: Vec<String> =
-        result.stages.iter().map(|stage| format!("{} {:.3}", stage.name, stage.cpu_ms_per_image)).collect();
+        result.stages.iter().map(|stage| format!("{} {:.3}", stage.name, stage.ms_per_image)).collect();
     let _ = writeln!(
         text,
         "| {} | {:.1} | {:.1} % | {} | {} | {:.1} | {:.1} | {} | {} |",

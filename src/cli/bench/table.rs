@@ -42,10 +42,10 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
     let quantiles = quantiles.map(|(name, ms)| format!("{name} {ms:.1}")).join(", ");
     row(&format!("ms per {}", latency.of), format!("{quantiles}, max {:.1}", latency.ms_max));
     row("CPU-s per 1000 images", format!("{:.2}", result.cpu_s_per_1000_images));
-    let total: f64 = result.stages.iter().map(|stage| stage.cpu_s).sum();
+    let total: f64 = result.stages.iter().map(|stage| stage.seconds).sum();
     for stage in &result.stages {
-        let share = 100.0 * stage.cpu_s / total.max(f64::MIN_POSITIVE);
-        row(&format!("  {}", stage.name), format!("{:.2} ({share:.1} %)", stage.cpu_ms_per_image));
+        let share = 100.0 * stage.seconds / total.max(f64::MIN_POSITIVE);
+        row(&format!("  {}", stage.name), format!("{:.2} ({share:.1} %)", stage.ms_per_image));
     }
     if let Some(bytes) = result.peak_memory_bytes {
         row("peak memory", format!("{:.0} MB", bytes as f64 / 1e6));

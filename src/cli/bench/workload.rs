@@ -23,8 +23,31 @@ pub trait Workload {
     /// Takes a batch, and gives a batch that is finished: this one, or an earlier one where several are under way.
     fn submit(&mut self, files: &[&File]) -> Result<Option<Finished>>;
 
-    /// CPU time of each stage so far.
-    fn stages(&self) -> Vec<(&'static str, Duration)>;
+    /// What was counted so far.
+    fn reading(&self) -> Reading;
+}
+
+/// What a workload has counted since it was made.
+pub struct Reading {
+    /// Time of each stage: of the CPU, or of the device.
+    pub stages: Vec<(&'static str, Duration)>,
+    /// Bytes copied to a device, where one is used and counts them.
+    pub uploaded_bytes: Option<u64>,
+}
+
+impl Reading {
+    fn of_stages(stages: Vec<(&'static str, Duration)>) -> Self {
+        Self { stages, uploaded_bytes: None }
+    }
+
+    /// What a session has counted. Nothing is copied to a CPU or from it.
+    pub fn of(session: &Session) -> Self {
+        let stats = session.device_stats();
+        let is_copied = !stats.is_empty();
+        let stages = session.stage_times().named().into_iter();
+        let stages = stages.filter(|(name, _)| is_copied || !["upload", "download"].contains(name)).collect();
+        Self { stages, uploaded_bytes: is_copied.then(|| stats.iter().map(|device| device.uploaded_bytes).sum()) }
+    }
 }
 
 /// A batch that was answered.
@@ -100,8 +123,8 @@ impl Workload for EndToEnd {
         Ok(Some(Finished::new(sent, outcomes.iter().map(outcome_word).collect())))
     }
 
-    fn stages(&self) -> Vec<(&'static str, Duration)> {
-        self.session.stage_times().named().to_vec()
+    fn reading(&self) -> Reading {
+        Reading::of(&self.session)
     }
 }
 
@@ -129,8 +152,8 @@ impl Workload for DeviceDecode {
     }
 
     /// The host's share: planning, copying, and what the device leaves to the CPU; on the emulator the kernels too.
-    fn stages(&self) -> Vec<(&'static str, Duration)> {
-        vec![("decode", self.time)]
+    fn reading(&self) -> Reading {
+        Reading::of_stages(vec![("decode", self.time)])
     }
 }
 
@@ -288,10 +311,10 @@ impl Workload for Front {
         Ok(Some(Finished::new(sent, done.into_iter().map(|(_, word)| word).collect())))
     }
 
-    fn stages(&self) -> Vec<(&'static str, Duration)> {
+    fn reading(&self) -> Reading {
         let mut stages = vec![("parse", self.times.parse), ("entropy", self.times.entropy)];
         stages.extend(self.target.is_some().then_some(("resample", self.times.resample)));
-        stages
+        Reading::of_stages(stages)
     }
 }
 
@@ -334,7 +357,7 @@ impl Workload for Network {
         Ok(Some(Finished::new(sent, words.collect())))
     }
 
-    fn stages(&self) -> Vec<(&'static str, Duration)> {
-        vec![("network", self.time)]
+    fn reading(&self) -> Reading {
+        Reading::of_stages(vec![("network", self.time)])
     }
 }

@@ -3,8 +3,14 @@
 //! Nothing of CUDA is needed to build or to start: the driver is looked for when a device is opened, and whatever is missing is an error that
 //! says so. The device's primary context is used, so memory and streams can be shared with other libraries of the process.
 
+mod blas;
+mod dnn;
 mod driver;
+mod library;
+mod library_ops;
 mod modules;
+
+pub use library_ops::{Libraries, LibraryOps};
 
 use super::{Address, Backend, Device, DeviceInfo, EventHandle, Launch, StreamHandle};
 use crate::{Error, ErrorKind, Result};
@@ -92,7 +98,7 @@ fn find_device(driver: &Driver, ordinal: u32) -> Result<CUdevice> {
 fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
     use CUdevice_attribute::{
         CU_DEVICE_ATTRIBUTE_CLOCK_RATE as SM_CLOCK_KHZ, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE as L2_BYTES,
         CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MAX_SMEM_BYTES,
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS,
     };
@@ -119,6 +125,7 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
         num_sms: attribute(NUM_SMS)?,
         sm_clock_mhz: Some(attribute(SM_CLOCK_KHZ)? / 1000).filter(|&mhz| mhz > 0),
         max_smem_bytes: attribute(MAX_SMEM_BYTES)?,
+        l2_bytes: attribute(L2_BYTES)?.into(),
         memory_bytes: memory_bytes as u64,
     })
 }

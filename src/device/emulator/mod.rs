@@ -113,6 +113,7 @@ impl Emulator {
             num_sms: options.num_os_threads as u32,
             sm_clock_mhz: None,
             max_smem_bytes: options.max_smem_bytes,
+            l2_bytes: 32 << 20,
             memory_bytes: options.memory_bytes,
         };
         let state = State {
@@ -157,17 +158,18 @@ impl Emulator {
         Ok(())
     }
 
-    /// Does what is queued until `is_done`.
+    /// Does what is queued until `is_done`. Between two things other threads may queue more, as they can beside a GPU.
     fn run_until(&self, is_done: impl Fn(&State) -> bool) -> Result<()> {
-        let mut state = self.lock_well()?;
-        while !is_done(&state) {
-            let Some(work) = state.queues.take_next() else { break };
-            state.run(work, &self.options);
-            if let Some(message) = &state.failure {
-                return Err(Error::new(ErrorKind::Device, message.clone()));
+        loop {
+            let mut state = self.lock_well()?;
+            if is_done(&state) {
+                return Ok(());
             }
+            let Some(work) = state.queues.take_next() else { return Ok(()) };
+            state.run(work, &self.options);
+            drop(state);
+            std::thread::yield_now();
         }
-        Ok(())
     }
 
     fn event(&self, event: EventHandle) -> Result<Arc<EventState>> {

@@ -7,11 +7,12 @@ use std::path::Path;
 use prost::Message;
 
 use crate::Result;
+use crate::files::replace_file;
 use crate::network::onnx::proto::{
     AttributeProto, AttributeType, DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use crate::network::weights::{METADATA_KEY, replace_file};
+use crate::network::weights::METADATA_KEY;
 use crate::network::{InputKind, Layer, Network, Op, ValueId, Weights};
 use crate::resample::Normalization;
 
@@ -49,7 +50,7 @@ impl Weights {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the file cannot be written.
     pub fn save_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
-        replace_file(path.as_ref(), &self.to_onnx())
+        replace_file(path, &self.to_onnx())
     }
 }
 

@@ -135,6 +135,7 @@ impl Lowerer<'_> {
             is_float: false,
             weights: Region::default(),
             bias: Region::default(),
+            bias_half: Region::default(),
         }
     }
 
@@ -201,6 +202,10 @@ struct Taps {
 
 fn output_of(conv: &ConvStep) -> Output {
     Output { slice: conv.output, has_relu: conv.activation == Activation::Relu }
+}
+
+fn to_halves(values: &[f32]) -> Vec<f16> {
+    values.iter().map(|&value| f16::from_f32(value)).collect()
 }
 
 /// `[depth][columns]` as `[columns][depth]`.
@@ -320,6 +325,7 @@ pub(super) fn place_constants(drafts: Vec<Draft>) -> (Vec<NetworkStep>, Vec<u8>)
         match (&mut step.operation, &draft.floats[..]) {
             (Operation::Convolve(convolution), [bias]) => {
                 convolution.bias = put_floats(bias);
+                convolution.bias_half = put(bytemuck::cast_slice(&to_halves(bias)));
                 convolution.weights = put(bytemuck::cast_slice(&draft.weights));
             }
             (Operation::PlaceChannels { affine, .. }, [scale, shift]) => {

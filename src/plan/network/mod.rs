@@ -110,6 +110,8 @@ pub struct Convolution {
     pub weights: Region,
     /// f32 `[num_columns]`, padded to a multiple of 8.
     pub bias: Region,
+    /// The same in f16, for libraries.
+    pub bias_half: Region,
 }
 
 impl Convolution {

@@ -1,0 +1,326 @@
+//! The C interface: what `include/dctflow.h` declares. Build the library with
+//! `cargo rustc --release --lib --features capi --crate-type cdylib` (or `staticlib`).
+//!
+//! Every object is an opaque handle with a `_free` function, which takes NULL. Every function that can fail returns a
+//! [`DctflowCode`]; [`dctflow_message`] says what was wrong. No panic leaves a function. A session may be used by several threads at a time;
+//! every other handle belongs to one thread at a time.
+
+mod code;
+mod outcomes;
+
+pub use code::{DctflowCode, dctflow_message};
+pub use outcomes::{DctflowOutcome, DctflowOutcomes, dctflow_outcome, dctflow_outcomes_free, dctflow_outcomes_len};
+
+use std::ffi::{CStr, c_char};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::jpeg::Policy;
+use crate::network::Weights;
+use crate::resample::Transform;
+use crate::session::{Batch, Busy, DeviceChoice, Session, Ticket};
+use code::{answer, usage};
+
+/// A network on its devices, ready for batches.
+pub struct DctflowSession(Session);
+
+/// Images on their way into a session.
+pub struct DctflowBatch(Batch);
+
+/// The receipt for a submitted batch. It may outlive its session.
+pub struct DctflowTicket(Ticket);
+
+/// Settings of a session. Zero bytes and NULL mean the default.
+#[repr(C)]
+pub struct DctflowOptions {
+    /// Path of a safetensors file, UTF-8. There is no default.
+    pub weights_path: *const c_char,
+    /// `auto`, `cpu`, `cuda`, `cuda:N` or `emulator`; several, separated by commas, work behind one front. Default: auto.
+    pub device: *const c_char,
+    /// How images are resized and cropped, such as `short=256,crop=224`. Default: as the weights say.
+    pub transform: *const c_char,
+    /// Partial images: `strict`, `lenient`, `lenient:F` or `skip`. Default: lenient.
+    pub policy: *const c_char,
+    /// Images that run at once. Default: 16.
+    pub max_batch: u32,
+    /// Batches in flight on each device. Default: 2.
+    pub slots: u32,
+    /// Classes in an outcome's `top`. Default: 5.
+    pub topk: u32,
+    /// Threads of the CPU. Default: one per core.
+    pub threads: u32,
+}
+
+/// The library's version, such as `0.1.0`.
+#[unsafe(no_mangle)]
+pub extern "C" fn dctflow_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Starts a session.
+///
+/// # Safety
+/// `options` points to settings whose strings end with a zero byte; `session` to a place for a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_session_new(
+    options: *const DctflowOptions,
+    session: *mut *mut DctflowSession,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (options, place) = unsafe { (options.as_ref(), place(session)?) };
+        // SAFETY: the caller's.
+        let started = unsafe { start_session(options.ok_or_else(|| usage("options is NULL"))?)? };
+        *place = Box::into_raw(Box::new(DctflowSession(started)));
+        Ok(DctflowCode::Ok)
+    })
+}
+
+/// # Safety
+/// The strings are NULL or end with a zero byte.
+unsafe fn start_session(options: &DctflowOptions) -> Result<Session> {
+    // SAFETY: the caller's.
+    let text = |pointer, name| unsafe { text(pointer, name) };
+    let path = text(options.weights_path, "weights_path")?;
+    let device = text(options.device, "device")?;
+    let transform = text(options.transform, "transform")?;
+    let policy = text(options.policy, "policy")?;
+    let mut weights = Weights::load(path.ok_or_else(|| usage("weights_path is NULL"))?)?;
+    if let Some(transform) = transform {
+        weights = weights.with_transform(transform.parse::<Transform>()?)?;
+    }
+    let mut builder = Session::builder(&weights);
+    if let Some(names) = device {
+        let devices = names.split(',').map(str::parse).collect::<Result<Vec<DeviceChoice>>>()?;
+        builder = builder.devices(&devices);
+    }
+    if let Some(policy) = policy {
+        builder = builder.policy(policy.parse::<Policy>().map_err(usage)?);
+    }
+    if options.max_batch > 0 {
+        builder = builder.max_batch(options.max_batch as usize);
+    }
+    if options.slots > 0 {
+        builder = builder.slots(options.slots as usize);
+    }
+    if options.topk > 0 {
+        builder = builder.topk(options.topk as usize);
+    }
+    builder.threads(options.threads as usize).build()
+}
+
+/// Ends a session after all that was submitted. Its tickets stay valid.
+///
+/// # Safety
+/// `session` is NULL or a handle that was not freed; nobody uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_session_free(session: *mut DctflowSession) {
+    // SAFETY: the caller's.
+    unsafe { free(session) }
+}
+
+/// An empty batch.
+#[unsafe(no_mangle)]
+pub extern "C" fn dctflow_batch_new() -> *mut DctflowBatch {
+    Box::into_raw(Box::new(DctflowBatch(Batch::new())))
+}
+
+/// Adds a JPEG file of `len_bytes` bytes, which are copied. `tag` comes back in the outcome.
+///
+/// # Safety
+/// `batch` is a handle; `bytes` points to as many bytes (or is NULL, for none).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_batch_push(
+    batch: *mut DctflowBatch,
+    bytes: *const u8,
+    len_bytes: usize,
+    tag: u64,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let batch = unsafe { handle_mut(batch, "batch")? };
+        if bytes.is_null() && len_bytes > 0 {
+            return Err(usage("bytes is NULL, and len_bytes is not 0"));
+        }
+        // SAFETY: the caller's; an empty slice has any address but NULL.
+        let file = if len_bytes == 0 { &[] } else { unsafe { std::slice::from_raw_parts(bytes, len_bytes) } };
+        batch.0.push(file, None, tag);
+        Ok(DctflowCode::Ok)
+    })
+}
+
+/// Gives a batch back that was never submitted.
+///
+/// # Safety
+/// `batch` is NULL or a handle that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_batch_free(batch: *mut DctflowBatch) {
+    // SAFETY: the caller's.
+    unsafe { free(batch) }
+}
+
+/// Submits the images of a batch and leaves it empty, to be filled again or freed. Waits, if it must, for a free slot, never for the
+/// batch itself.
+///
+/// # Safety
+/// `session` and `batch` are handles; `ticket` points to a place for one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_submit(
+    session: *const DctflowSession,
+    batch: *mut DctflowBatch,
+    ticket: *mut *mut DctflowTicket,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (session, batch, place) =
+            unsafe { (handle(session, "session")?, handle_mut(batch, "batch")?, place(ticket)?) };
+        let submitted = session.0.submit(std::mem::take(&mut batch.0));
+        *place = Box::into_raw(Box::new(DctflowTicket(submitted)));
+        Ok(DctflowCode::Ok)
+    })
+}
+
+/// As `dctflow_submit`, but never waits: `DCTFLOW_CODE_BUSY` leaves the batch as it was when every slot is taken.
+///
+/// # Safety
+/// As `dctflow_submit`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_try_submit(
+    session: *const DctflowSession,
+    batch: *mut DctflowBatch,
+    ticket: *mut *mut DctflowTicket,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (session, batch, place) =
+            unsafe { (handle(session, "session")?, handle_mut(batch, "batch")?, place(ticket)?) };
+        match session.0.try_submit(std::mem::take(&mut batch.0)) {
+            Ok(submitted) => {
+                *place = Box::into_raw(Box::new(DctflowTicket(submitted)));
+                Ok(DctflowCode::Ok)
+            }
+            Err(Busy(returned)) => {
+                batch.0 = returned;
+                Ok(DctflowCode::Busy)
+            }
+        }
+    })
+}
+
+/// Waits for a batch. `*ticket` is freed and becomes NULL, whatever the answer.
+///
+/// # Safety
+/// `ticket` points to a handle, `outcomes` to a place for one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_wait(
+    ticket: *mut *mut DctflowTicket,
+    outcomes: *mut *mut DctflowOutcomes,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (ticket, place) = unsafe { (take_ticket(ticket)?, place(outcomes)?) };
+        *place = DctflowOutcomes::into_handle(ticket.0.wait()?);
+        Ok(DctflowCode::Ok)
+    })
+}
+
+/// As `dctflow_wait`, but never waits: `DCTFLOW_CODE_BUSY` leaves the ticket to be asked again.
+///
+/// # Safety
+/// As `dctflow_wait`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_try_wait(
+    ticket: *mut *mut DctflowTicket,
+    outcomes: *mut *mut DctflowOutcomes,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (taken, place) = unsafe { (take_ticket(ticket)?, place(outcomes)?) };
+        match taken.0.try_wait() {
+            Ok(answer) => {
+                *place = DctflowOutcomes::into_handle(answer?);
+                Ok(DctflowCode::Ok)
+            }
+            Err(waiting) => {
+                // SAFETY: the caller's; it was NULL in between.
+                unsafe { *ticket = Box::into_raw(Box::new(DctflowTicket(waiting))) };
+                Ok(DctflowCode::Busy)
+            }
+        }
+    })
+}
+
+/// Frees a ticket that nobody wants to wait for. Its batch runs all the same.
+///
+/// # Safety
+/// `ticket` is NULL or a handle that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_ticket_free(ticket: *mut DctflowTicket) {
+    // SAFETY: the caller's.
+    unsafe { free(ticket) }
+}
+
+/// The ticket, out of its place.
+///
+/// # Safety
+/// `ticket` is NULL or points to NULL or to a handle.
+unsafe fn take_ticket(ticket: *mut *mut DctflowTicket) -> Result<Box<DctflowTicket>> {
+    // SAFETY: the caller's.
+    let place = unsafe { ticket.as_mut() }.ok_or_else(|| usage("ticket is NULL"))?;
+    if place.is_null() {
+        return Err(usage("the ticket is NULL: it was waited for, or never given"));
+    }
+    // SAFETY: a handle comes from `Box::into_raw`, and nobody has it any more.
+    Ok(unsafe { Box::from_raw(std::mem::replace(place, std::ptr::null_mut())) })
+}
+
+/// # Safety
+/// `pointer` is NULL or a live handle.
+unsafe fn handle<'a, T>(pointer: *const T, name: &str) -> Result<&'a T> {
+    // SAFETY: the caller's.
+    unsafe { pointer.as_ref() }.ok_or_else(|| usage(format!("{name} is NULL")))
+}
+
+/// # Safety
+/// `pointer` is NULL or a live handle that nobody else uses.
+unsafe fn handle_mut<'a, T>(pointer: *mut T, name: &str) -> Result<&'a mut T> {
+    // SAFETY: the caller's.
+    unsafe { pointer.as_mut() }.ok_or_else(|| usage(format!("{name} is NULL")))
+}
+
+/// Where a result goes; NULL until it is there.
+///
+/// # Safety
+/// `pointer` is NULL or points to a handle's place.
+unsafe fn place<'a, T>(pointer: *mut *mut T) -> Result<&'a mut *mut T> {
+    if pointer.is_null() {
+        return Err(usage("there is no place for the result: the pointer to it is NULL"));
+    }
+    // SAFETY: the caller's; the place may not be initialised, which writing does not mind.
+    unsafe {
+        pointer.write(std::ptr::null_mut());
+        Ok(&mut *pointer)
+    }
+}
+
+/// # Safety
+/// `pointer` is NULL or ends with a zero byte.
+unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<Option<&'a str>> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's.
+    let text = unsafe { CStr::from_ptr(pointer) }.to_str();
+    text.map(Some).map_err(|e| Error::new(ErrorKind::Usage, format!("{name} is not UTF-8")).with_source(e))
+}
+
+/// # Safety
+/// `handle` is NULL or comes from `Box::into_raw` and was not freed.
+unsafe fn free<T>(handle: *mut T) {
+    if !handle.is_null() {
+        answer(|| {
+            // SAFETY: the caller's.
+            drop(unsafe { Box::from_raw(handle) });
+            Ok(DctflowCode::Ok)
+        });
+    }
+}

@@ -1,0 +1,72 @@
+//! Libraries of NVIDIA that are looked for at run time: cuBLASLt and cuDNN. As with the driver, functions are called with integer codes.
+
+use crate::{Error, ErrorKind, Result};
+use libloading::Library;
+
+/// What to look for, and what to say where it is not found.
+pub(super) struct Wanted {
+    /// For messages.
+    pub name: &'static str,
+    /// File names, the best first; looked for where the system's loader looks.
+    pub files: &'static [&'static str],
+    /// How to get it, as half a sentence.
+    pub remedy: &'static str,
+}
+
+impl Wanted {
+    /// Loads the library, once for all: it stays loaded until the process ends.
+    ///
+    /// # Errors
+    /// `NoLibrary`, with what is missing and how to get it.
+    pub fn load(&self) -> Result<&'static Library> {
+        for file in self.files {
+            // SAFETY: loading NVIDIA's library runs its initialisers, as every program that uses it does.
+            if let Ok(library) = unsafe { Library::new(*file) } {
+                return Ok(Box::leak(Box::new(library)));
+            }
+        }
+        let (name, file, remedy) = (self.name, self.files[0], self.remedy);
+        let message =
+            format!("{name} ({file}) is not on this machine: {remedy}; or let dctflow's own kernels do the work");
+        Err(Error::new(ErrorKind::NoLibrary, message))
+    }
+}
+
+/// Defines a struct of function pointers that a library is asked for by name.
+macro_rules! functions {
+    ($(#[$doc:meta])* $table:ident { $($name:ident($($type:ty),* $(,)?) -> $result:ty;)* }) => {
+        $(#[$doc])*
+        #[allow(non_snake_case)]
+        struct $table {
+            $($name: unsafe extern "C" fn($($type),*) -> $result,)*
+        }
+
+        impl $table {
+            fn of(library: &'static libloading::Library) -> crate::Result<Self> {
+                Ok(Self {
+                    $($name: {
+                        // SAFETY: the type is the function's, from the library's header.
+                        *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }.map_err(|e| {
+                            let message = concat!("the library found is too old or too new: it has no ", stringify!($name));
+                            crate::Error::new(crate::ErrorKind::NoLibrary, message).with_source(e)
+                        })?
+                    },)*
+                })
+            }
+        }
+    };
+}
+pub(super) use functions;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_library_is_an_error_that_says_how_to_get_it() {
+        let wanted = Wanted { name: "cuNothing", files: &["libcunothing.so.1"], remedy: "nobody makes it" };
+        let error = wanted.load().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoLibrary);
+        assert!(error.to_string().starts_with("cuNothing (libcunothing.so.1) is not on this machine: nobody makes it"));
+    }
+}

@@ -1,0 +1,533 @@
+//! The device backend of a session: a GPU, or the emulator in its place. Every slot has a stream, and on it whatever a batch needs: upload,
+//! decoder, input, network, download. Nothing on it waits for the host, and batches of different slots overlap.
+//!
+//! What is not for the device is decoded by the CPU into the same buffers. Where the device gives an image up, that is known only
+//! afterwards: the CPU decodes it then, and input and network of its batch run once more.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::batch::Image;
+use super::builder::SessionBuilder;
+use super::cpu::{Decoders, thread_pool};
+use super::decoder::DecoderStats;
+use super::outcome::Outcome;
+use super::slots::{Backend, Part};
+use super::times::{DeviceClocks, StageEvents, StageTimes};
+use crate::cpu::Decoded;
+use crate::device::{Device, DeviceBuffer, DeviceSlice, Event, Stream};
+use crate::error::{Error, ErrorKind, ImageError, Result};
+use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Verdict};
+use crate::network::{InputKind, InputNorm};
+use crate::plan::{
+    CpuReason, DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage,
+};
+use crate::resample::Transform;
+use crate::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOptions, NetworkStage};
+
+/// What a device has done for a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Where images were decoded.
+    pub decoder: DecoderStats,
+    /// Bytes copied to the device for decoding: entropy-coded data and what describes them.
+    pub uploaded_bytes: u64,
+    /// How often a batch took memory, on the device or pinned: never again, once every slot has seen the largest batch.
+    pub num_allocations: u64,
+}
+
+/// What the slots of one device share.
+pub(super) struct Shared {
+    device: Arc<dyn Device>,
+    pool: rayon::ThreadPool,
+    decoders: Decoders,
+    limits: Limits,
+    /// Coefficients of a batch, at most; a larger batch runs in parts, unless it is a single image.
+    max_coefficient_bytes: u64,
+    policy: Policy,
+    transform: Transform,
+    form: InputForm,
+    options: PlanOptions,
+    topk: usize,
+    joined: Option<Joined>,
+    clocks: DeviceClocks,
+    stats: Mutex<DeviceStats>,
+}
+
+/// The caller's stream. Batches begin to write to the caller's memory after what is on it, and end before what comes later.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    pub(super) stream: Arc<Stream>,
+    pub(super) forgotten: Option<ForgottenWait>,
+}
+
+/// A wait that is left out, to show that a test would notice.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForgottenWait {
+    /// The session's, for what the caller's stream has before the batch.
+    BeforeBatch,
+    /// The caller's stream's, for the batch.
+    AfterBatch,
+}
+
+/// One slot: a batch's stream and memory.
+pub(super) struct Gpu {
+    shared: Arc<Shared>,
+    decode: DecodeStage,
+    input: InputStage,
+    network: NetworkStage,
+    /// By input of the network: `[max_batch, H, W, C]`, f16.
+    inputs: Vec<DeviceBuffer>,
+    /// `[max_batch, classes]`, f32.
+    logits: DeviceBuffer,
+    host_logits: Download,
+    caller_is_ready: Event,
+    is_done: Event,
+    events: StageEvents,
+    num_allocations: u64,
+}
+
+impl Shared {
+    /// Reads the headers only.
+    fn read<'a>(&self, image: &'a Image) -> Read<'a> {
+        let bytes = &image.bytes;
+        let read = || match self.clocks.parse.time(|| PlannedImage::read(bytes, &self.limits)) {
+            Ok(planned) => Read::ForDevice(Box::new(planned)),
+            Err(reason) => Read::ForCpu {
+                bytes,
+                reason,
+                coefficient_bytes: Header::parse(bytes, &self.limits).map_or(0, |h| h.frame.coefficient_bytes()),
+            },
+        };
+        let for_cpu = Read::ForCpu { bytes, reason: CpuReason::Header, coefficient_bytes: 0 };
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or(for_cpu)
+    }
+
+    /// Never fails and never panics: what is wrong with the image is its report's reason.
+    fn decode_on_cpu(&self, bytes: &[u8], reason: CpuReason) -> Decoded {
+        *self.lock_stats().decoder.on_cpu.entry(reason).or_default() += 1;
+        let decode = || {
+            let mut decoder = self.decoders.take();
+            let decoded = decoder.decode(bytes, &self.limits);
+            self.decoders.put_back(decoder);
+            decoded
+        };
+        let internal = |_| Decoded { coefficients: None, report: DecodeReport::failed(ImageError::Internal, 0) };
+        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(internal)
+    }
+
+    fn lock_stats(&self) -> MutexGuard<'_, DeviceStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stats(&self) -> DeviceStats {
+        self.lock_stats().clone()
+    }
+
+    pub(super) fn stage_times(&self) -> StageTimes {
+        self.clocks.read()
+    }
+
+    pub(super) fn num_threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gpu").field("device", &self.device.info().name).finish_non_exhaustive()
+    }
+}
+
+/// A file whose headers were read.
+enum Read<'a> {
+    ForDevice(Box<PlannedImage<'a>>),
+    ForCpu { bytes: &'a [u8], reason: CpuReason, coefficient_bytes: u64 },
+}
+
+impl Read<'_> {
+    fn coefficient_bytes(&self) -> u64 {
+        match self {
+            Self::ForDevice(image) => image.header.frame.coefficient_bytes(),
+            Self::ForCpu { coefficient_bytes, .. } => *coefficient_bytes,
+        }
+    }
+}
+
+/// Who decodes an image.
+enum Source {
+    /// The device; the index among its images.
+    Device(usize),
+    /// The CPU has.
+    Cpu(Decoded),
+}
+
+/// An image of a batch on its way.
+struct Entry {
+    tag: u64,
+    transform: Transform,
+    source: Source,
+    /// Index of the first coefficient, by component.
+    planes: Vec<u64>,
+    no_input: Option<ImageError>,
+}
+
+/// A batch on its way.
+struct Work<'a> {
+    planned: Vec<PlannedImage<'a>>,
+    plan: DecodePlan,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Work<'a> {
+    /// Reads the headers, and decodes what is not for the device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] if the images are more than one and their coefficients too many.
+    fn new(images: &'a [Image], shared: &Shared) -> Result<Self> {
+        let read: Vec<Read<'a>> =
+            shared.pool.install(|| images.par_iter().with_max_len(1).map(|image| shared.read(image)).collect());
+        let coefficient_bytes: u64 = read.iter().map(Read::coefficient_bytes).sum();
+        if images.len() > 1 && coefficient_bytes > shared.max_coefficient_bytes {
+            return Err(Error::new(ErrorKind::OutOfMemory, "the images' coefficients are too many for one batch"));
+        }
+        let decode = |read| match read {
+            Read::ForDevice(image) => Err(image),
+            Read::ForCpu { bytes, reason, .. } => Ok(shared.decode_on_cpu(bytes, reason)),
+        };
+        let decoded: Vec<Result<Decoded, Box<PlannedImage<'a>>>> =
+            shared.pool.install(|| read.into_par_iter().with_max_len(1).map(decode).collect());
+        let mut planned = Vec::with_capacity(images.len());
+        let mut sources = Vec::with_capacity(images.len());
+        for decoded in decoded {
+            sources.push(decoded.map_or_else(
+                |image| {
+                    planned.push(*image);
+                    Source::Device(planned.len() - 1)
+                },
+                Source::Cpu,
+            ));
+        }
+        let mut plan = DecodePlan::new(&planned, &shared.options);
+        let mut entries = Vec::with_capacity(images.len());
+        for (image, source) in images.iter().zip(sources) {
+            let planes = match &source {
+                Source::Device(planned_idx) => plan.planes[*planned_idx].clone(),
+                Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) => {
+                    plan.reserve_planes(&coefficients.frame)
+                }
+                Source::Cpu(_) => Vec::new(),
+            };
+            let transform = image.transform.unwrap_or(shared.transform);
+            entries.push(Entry { tag: image.tag, transform, source, planes, no_input: None });
+        }
+        Ok(Self { planned, plan, entries })
+    }
+
+    /// What the CPU has decoded, and where it goes.
+    fn decoded_on_cpu(&self) -> Vec<(&[u64], &Coefficients)> {
+        let mut decoded = Vec::new();
+        for Entry { source, planes, .. } in &self.entries {
+            if let Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) = source {
+                decoded.push((&planes[..], coefficients));
+            }
+        }
+        decoded
+    }
+
+    /// The plan of the network's input; images that have none are told why.
+    fn plan_input(&mut self, shared: &Shared) -> Result<InputBatchPlan> {
+        let mut images = Vec::with_capacity(self.entries.len());
+        for entry in &mut self.entries {
+            images.push(match entry.input_image(&self.planned, shared) {
+                Ok(image) => image,
+                Err(reason) => {
+                    entry.no_input = Some(reason);
+                    None
+                }
+            });
+        }
+        InputBatchPlan::new(&images, &shared.form, shared.options.redzone_bytes)
+    }
+}
+
+impl Entry {
+    /// `None` if nothing was decoded.
+    fn input_image(&self, planned: &[PlannedImage<'_>], shared: &Shared) -> Result<Option<InputImage>, ImageError> {
+        let kind = shared.form.kind();
+        let Self { transform, planes, .. } = self;
+        if transform.crop != shared.transform.crop {
+            return Err(ImageError::NoInput { what: "the transform's crop is not the network's input size" });
+        }
+        match &self.source {
+            Source::Device(planned_idx) => {
+                InputImage::decoded(&planned[*planned_idx], planes, transform, kind).map(Some)
+            }
+            Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) => {
+                let Coefficients { frame, color, orientation, planes: decoded } = coefficients;
+                let plane = |component_idx: usize| (planes[component_idx], decoded[component_idx].quant);
+                InputImage::new(frame, *color, *orientation, transform, kind, plane).map(Some)
+            }
+            Source::Cpu(_) => Ok(None),
+        }
+    }
+
+    /// As the CPU backend has it: the policy first, then whether there is an input, then the network's answer.
+    fn outcome(self, report: &DecodeReport, logits: &[f32], saturated: u32, shared: &Shared) -> Outcome {
+        let mut outcome = Outcome::decoded(self.tag, report);
+        if matches!(&self.source, Source::Cpu(Decoded { coefficients: None, .. })) {
+            return outcome;
+        }
+        match (shared.policy.judge(report), self.no_input) {
+            (Verdict::Skip, _) => {}
+            (Verdict::Refuse, _) => outcome.status = Status::Failed,
+            (Verdict::Use, Some(reason)) => {
+                outcome.status = Status::Failed;
+                outcome.reason = Some(reason);
+            }
+            (Verdict::Use, None) => {
+                outcome.saturated = saturated.into();
+                outcome.set_logits(logits, shared.topk);
+            }
+        }
+        outcome
+    }
+}
+
+/// The slots of a device.
+pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> Result<(Arc<Shared>, Vec<Gpu>)> {
+    if let Some(joined) = &settings.joined
+        && !Arc::ptr_eq(joined.stream.device(), device)
+    {
+        return Err(Error::new(ErrorKind::Usage, "the stream to join belongs to another device"));
+    }
+    let inference = settings.weights.inference(InputNorm::Apply);
+    let metadata = settings.weights.metadata();
+    let crop = metadata.transform.crop;
+    let form = match inference.input {
+        InputKind::Blocks => InputForm::blocks(crop.0, crop.1, InputValue::F16),
+        InputKind::Rgb => InputForm::rgb(crop.0, crop.1, InputValue::F16, &metadata.normalization),
+    };
+    let pool = thread_pool(settings.threads)?;
+    let shared = Arc::new(Shared {
+        device: Arc::clone(device),
+        decoders: Decoders::new(&settings.limits, &pool),
+        pool,
+        max_coefficient_bytes: settings.limits.max_batch_bytes / settings.slots as u64,
+        limits: settings.limits.clone(),
+        policy: settings.policy,
+        transform: metadata.transform,
+        form,
+        options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
+        topk: settings.topk,
+        joined: settings.joined.clone(),
+        clocks: DeviceClocks::default(),
+        stats: Mutex::default(),
+    });
+    let max_images = u32::try_from(settings.max_batch).unwrap_or(u32::MAX);
+    let mut options = NetworkOptions { max_images, ..NetworkOptions::default() };
+    if let Some(ops) = &settings.ops {
+        options.ops = Arc::clone(ops);
+    }
+    let network = NetworkStage::new(device, &inference, &options)?;
+    let mut slots = Vec::with_capacity(settings.slots);
+    for _ in 1..settings.slots {
+        slots.push(Gpu::new(&shared, network.share(device)?, settings.max_batch)?);
+    }
+    slots.push(Gpu::new(&shared, network, settings.max_batch)?);
+    Ok((shared, slots))
+}
+
+impl Gpu {
+    fn new(shared: &Arc<Shared>, network: NetworkStage, max_batch: usize) -> Result<Self> {
+        let device = &shared.device;
+        let inputs = shared.form.image_bytes().into_iter();
+        let logit_bytes = max_batch * network.num_classes() * size_of::<f32>();
+        Ok(Self {
+            decode: DecodeStage::new(device)?,
+            input: InputStage::new(device)?,
+            inputs: inputs.map(|bytes| DeviceBuffer::new(device, bytes * max_batch)).collect::<Result<_>>()?,
+            logits: DeviceBuffer::new(device, logit_bytes)?,
+            host_logits: Download::new(device, logit_bytes)?,
+            caller_is_ready: Event::new(device)?,
+            is_done: Event::new(device)?,
+            events: StageEvents::new(device)?,
+            num_allocations: 0,
+            shared: Arc::clone(shared),
+            network,
+        })
+    }
+
+    /// Runs images of a part, those from `first` on. Images that do not fit into memory together run one half after the other.
+    fn run_range(&mut self, part: &Part<'_>, first: usize, images: &[Image], is_last: bool) -> Result<Vec<Outcome>> {
+        let error = match self.run_together(part, first, images, is_last) {
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => error,
+            done => return done,
+        };
+        match images {
+            [] => Err(error),
+            [image] => {
+                let reason = ImageError::NoInput { what: "the device has too little memory for the image" };
+                Ok(vec![Outcome::failed(image.tag, reason)])
+            }
+            _ => {
+                let (front, back) = images.split_at(images.len() / 2);
+                let mut outcomes = self.run_range(part, first, front, false)?;
+                outcomes.extend(self.run_range(part, first + front.len(), back, is_last)?);
+                Ok(outcomes)
+            }
+        }
+    }
+
+    fn run_together(&mut self, part: &Part<'_>, first: usize, images: &[Image], is_last: bool) -> Result<Vec<Outcome>> {
+        let shared = Arc::clone(&self.shared);
+        let mut work = Work::new(images, &shared)?;
+        let row_bytes = self.network.num_classes() * size_of::<f32>();
+        let target = part.logits.map(|buffer| {
+            let first_row = part.first_row + first;
+            buffer.slice(first_row * row_bytes..(first_row + images.len()) * row_bytes)
+        });
+        self.decode(&work)?;
+        let mut reports = None;
+        if target.is_some() {
+            // The caller's stream goes on after the network: by then the logits must be right.
+            reports = Some(self.reports(&mut work)?.0);
+        }
+        let plan = work.plan_input(&shared)?;
+        self.classify(&plan, images.len(), target)?;
+        if is_last {
+            part.is_on_its_way();
+        }
+        let reports = match reports {
+            Some(reports) => reports,
+            None => {
+                let (reports, has_given_up) = self.reports(&mut work)?;
+                if has_given_up {
+                    self.classify(&plan, images.len(), None)?;
+                }
+                reports
+            }
+        };
+        self.decode.stream().synchronize()?;
+        self.count()?;
+        self.outcomes(work, &reports)
+    }
+
+    /// Puts upload and decoder on the stream.
+    fn decode(&mut self, work: &Work<'_>) -> Result<()> {
+        if let Some(joined) = &self.shared.joined {
+            joined.stream.record(&self.caller_is_ready)?;
+        }
+        self.decode.stream().record(&self.events.begin)?;
+        self.decode.submit(&work.planned, &work.plan)?;
+        self.decode.upload_coefficients(&work.decoded_on_cpu())?;
+        self.decode.stream().record(&self.events.decoded)
+    }
+
+    /// Waits for the decoder. What it gave up is decoded by the CPU now, and its coefficients replaced; the second result says whether
+    /// there was anything.
+    fn reports(&mut self, work: &mut Work<'_>) -> Result<(Vec<DecodeReport>, bool)> {
+        let shared = &self.shared;
+        let device_reports = self.decode.fetch_reports(&work.planned, &work.plan)?;
+        let mut has_given_up = false;
+        let mut reports = Vec::with_capacity(work.entries.len());
+        for entry in &mut work.entries {
+            let planned_idx = match &entry.source {
+                Source::Device(planned_idx) => *planned_idx,
+                Source::Cpu(decoded) => {
+                    reports.push(decoded.report.clone());
+                    continue;
+                }
+            };
+            let device_report = &device_reports[planned_idx];
+            shared.lock_stats().decoder.serial_subsequences += u64::from(device_report.serial_subsequences);
+            if let Some(report) = &device_report.report {
+                shared.lock_stats().decoder.on_device += 1;
+                reports.push(report.clone());
+            } else {
+                let decoded = shared.decode_on_cpu(work.planned[planned_idx].bytes, CpuReason::Unresolved);
+                reports.push(decoded.report.clone());
+                entry.source = Source::Cpu(decoded);
+                has_given_up = true;
+            }
+        }
+        if has_given_up {
+            self.decode.upload_coefficients(&work.decoded_on_cpu())?;
+        }
+        Ok((reports, has_given_up))
+    }
+
+    /// Puts input, network and download on the stream. The logits also go to `target`.
+    fn classify(&mut self, plan: &InputBatchPlan, num_images: usize, target: Option<DeviceSlice<'_>>) -> Result<()> {
+        let Self { decode, input, network, inputs, logits, host_logits, events, .. } = self;
+        let stream = decode.stream();
+        let network_input = match &inputs[..] {
+            [y, c] => NetworkInput::Blocks { y: y.all(), c: c.all() },
+            [rgb] => NetworkInput::Rgb(rgb.all()),
+            _ => return Err(Error::new(ErrorKind::Internal, "a network has one input or two")),
+        };
+        input.submit(stream, plan, decode.coefficients(), network_input)?;
+        stream.record(&events.made_input)?;
+        let len_bytes = num_images * network.num_classes() * size_of::<f32>();
+        let joined = self.shared.joined.as_ref();
+        if let Some(joined) = joined
+            && joined.forgotten != Some(ForgottenWait::BeforeBatch)
+        {
+            stream.wait_for(&self.caller_is_ready)?;
+        }
+        let rows = target.unwrap_or_else(|| logits.slice(0..len_bytes));
+        network.submit(stream, network_input, num_images as u32, rows)?;
+        stream.record(&events.classified)?;
+        host_logits.submit(stream, rows)?;
+        stream.record(&events.end)?;
+        if let Some(joined) = joined {
+            stream.record(&self.is_done)?;
+            if joined.forgotten != Some(ForgottenWait::AfterBatch) {
+                joined.stream.wait_for(&self.is_done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Times and allocations of a batch that is done.
+    fn count(&mut self) -> Result<()> {
+        self.shared.clocks.add(&self.events, self.decode.uploaded())?;
+        let num_allocations = self.decode.num_allocations() + self.input.num_allocations();
+        let before = std::mem::replace(&mut self.num_allocations, num_allocations);
+        let mut stats = self.shared.lock_stats();
+        stats.num_allocations += num_allocations - before;
+        stats.uploaded_bytes += self.decode.uploaded_bytes();
+        Ok(())
+    }
+
+    fn outcomes(&self, work: Work<'_>, reports: &[DecodeReport]) -> Result<Vec<Outcome>> {
+        let saturated = self.input.fetch_saturated()?;
+        let num_classes = self.network.num_classes();
+        let logits: &[f32] = bytemuck::cast_slice(self.host_logits.bytes()?);
+        let rows = logits.chunks_exact(num_classes);
+        let entries = work.entries.into_iter().zip(reports).zip(rows).zip(saturated);
+        Ok(entries
+            .map(|(((entry, report), row), saturated)| entry.outcome(report, row, saturated, &self.shared))
+            .collect())
+    }
+}
+
+impl Backend for Gpu {
+    fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>> {
+        if let Some(buffer) = part.logits {
+            let wanted = (part.first_row + part.images.len()) * self.network.num_classes() * size_of::<f32>();
+            if !Arc::ptr_eq(buffer.device(), &self.shared.device) || buffer.len_bytes() < wanted {
+                let held = buffer.len_bytes();
+                let message = format!(
+                    "the batch's logits take {wanted} bytes of memory of the session's device; the buffer has {held}, or is another device's"
+                );
+                return Err(Error::new(ErrorKind::Usage, message));
+            }
+        }
+        self.run_range(part, 0, part.images, true)
+    }
+}

@@ -1,0 +1,53 @@
+//! The same on a GPU, where there is one: by our own kernels, tile by tile, and by NVIDIA's libraries. What is missing is named on stderr; with
+//! `DCTFLOW_REQUIRE_GPU` set it is a failure.
+
+use std::sync::Arc;
+
+use dctflow::device::cuda::{Cuda, Libraries, LibraryOps};
+use dctflow::device::{ConvolveTile, Device, KernelOps, Ops};
+use dctflow::network::{Config, InputNorm, Variant, Weights};
+use dctflow::stages::NetworkOptions;
+
+use crate::{assert_close, run, run_on_cpu};
+
+/// What is there, or `None` with a word on stderr.
+fn present<T>(what: dctflow::Result<T>) -> Option<T> {
+    match what {
+        Ok(present) => Some(present),
+        Err(error) if std::env::var_os("DCTFLOW_REQUIRE_GPU").is_some() => panic!("{error}"),
+        Err(error) => {
+            eprintln!("skipped on a GPU: {error}");
+            None
+        }
+    }
+}
+
+fn all_ops(cuda: &Arc<Cuda>) -> Vec<Arc<dyn Ops>> {
+    let libraries = [
+        Libraries { cublaslt: true, cudnn: false },
+        Libraries { cublaslt: false, cudnn: true },
+        Libraries { cublaslt: true, cudnn: true },
+    ];
+    let by_library = libraries.into_iter().filter_map(|libraries| present(LibraryOps::new(cuda, libraries)));
+    let by_library = by_library.map(|ops| Arc::new(ops) as Arc<dyn Ops>);
+    let tiles = ConvolveTile::ALL.into_iter().map(Some).chain([None]);
+    tiles.map(|tile| Arc::new(KernelOps { tile }) as Arc<dyn Ops>).chain(by_library).collect()
+}
+
+#[test]
+fn every_network_agrees_with_the_cpu_on_a_gpu() {
+    let Some(cuda) = present(Cuda::open(0)) else { return };
+    let device: Arc<dyn Device> = cuda.clone();
+    let all_ops = all_ops(&cuda);
+    for variant in Variant::ALL {
+        // Wide enough for the libraries, which want whole rows of weights.
+        let config = Config { width: 0.5, classes: 10, input_size: (96, 64), ..Config::new(variant) };
+        let weights = Weights::random(config, 20180).unwrap();
+        let expected = run_on_cpu(&weights);
+        for ops in &all_ops {
+            let options = NetworkOptions { ops: Arc::clone(ops), ..NetworkOptions::default() };
+            let logits = run(&device, &weights, InputNorm::Apply, &options);
+            assert_close(&logits, &expected, 10, &format!("{variant} on a GPU by {ops:?}"));
+        }
+    }
+}
