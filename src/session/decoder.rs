@@ -38,6 +38,7 @@ pub struct DecoderStats {
 /// ```
 pub struct BatchDecoder {
     stage: DecodeStage,
+    plan: DecodePlan,
     /// What is allowed of a file.
     pub limits: Limits,
     /// How the work is shared out.
@@ -52,6 +53,7 @@ impl BatchDecoder {
     pub fn new(device: &Arc<dyn Device>) -> Result<Self> {
         Ok(Self {
             stage: DecodeStage::new(device)?,
+            plan: DecodePlan::default(),
             limits: Limits::default(),
             options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
             max_batch_bytes: 2 << 30,
@@ -103,10 +105,10 @@ impl BatchDecoder {
     }
 
     fn decode_part(&mut self, mut part: Part<'_>) -> Result<Vec<Decoded>> {
-        let plan = DecodePlan::new(&part.images, &self.options);
+        self.plan.replace(&part.images, &self.options);
         let is_for_device = !part.images.is_empty();
         if is_for_device {
-            self.stage.submit(&part.images, &plan)?;
+            self.stage.submit(&part.images, &self.plan)?;
         }
         let mut decoded: Vec<Option<Decoded>> = vec![None; part.num_files];
         // The device is at work.
@@ -114,14 +116,14 @@ impl BatchDecoder {
         if !is_for_device {
             return Ok(decoded.into_iter().flatten().collect());
         }
-        let reports = self.stage.fetch_reports(&part.images, &plan)?;
+        let reports = self.stage.fetch_reports(&part.images, &self.plan)?;
         for (image_idx, (image, report)) in part.images.iter().zip(reports).enumerate() {
             let file_idx = part.files_of_images[image_idx];
             self.stats.serial_subsequences += u64::from(report.serial_subsequences);
             match report.report {
                 Some(report) => {
                     self.stats.on_device += 1;
-                    let coefficients = self.stage.fetch_coefficients(image_idx, image, &plan)?;
+                    let coefficients = self.stage.fetch_coefficients(image_idx, image, &self.plan)?;
                     decoded[file_idx] = Some(Decoded { coefficients: Some(coefficients), report });
                 }
                 None => part.for_cpu.push((file_idx, image.bytes, CpuReason::Unresolved)),
