@@ -406,6 +406,7 @@ impl Builder {
             };
             plan.arrays[array as usize] = plan.scratch.place(len * element_bytes);
         }
+        plan.spare_waves.reserve(plan.waves.len());
         self.plan
     }
 }
