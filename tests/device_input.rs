@@ -1,5 +1,7 @@
-//! The network's input as the kernels make it, beside the CPU's, in every schedule of the emulator.
+//! The network's input as the kernels make it, beside the CPU's, in every schedule of the emulator (or on a GPU).
 
+#[path = "common/devices.rs"]
+mod devices;
 #[path = "common/images.rs"]
 mod images;
 
@@ -7,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use dctflow::ErrorKind;
 use dctflow::cpu::input::{SATURATION, input_tensors};
-use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
+use dctflow::device::emulator::Schedule;
 use dctflow::device::{Device, DeviceBuffer, Stream};
 use dctflow::jpeg::{Coefficients, ColorModel, Limits, Orientation};
 use dctflow::plan::{DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage};
@@ -20,14 +22,10 @@ use proptest::prelude::*;
 
 const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)];
 
-fn emulator(schedule: Schedule) -> Arc<dyn Device> {
-    Emulator::new(EmulatorOptions { schedule, num_os_threads: 2, ..EmulatorOptions::default() }).unwrap()
-}
-
-/// The same emulators for all cases of a test: their memory is kept.
-fn emulators() -> &'static [Arc<dyn Device>; 3] {
-    static EMULATORS: OnceLock<[Arc<dyn Device>; 3]> = OnceLock::new();
-    EMULATORS.get_or_init(|| SCHEDULES.map(emulator))
+/// A device for each schedule, the same for all tests: their memory is kept.
+fn devices() -> &'static [Arc<dyn Device>; 3] {
+    static DEVICES: OnceLock<[Arc<dyn Device>; 3]> = OnceLock::new();
+    DEVICES.get_or_init(|| SCHEDULES.map(devices::device))
 }
 
 fn form(transform: &Transform, kind: InputKind, value: InputValue) -> InputForm {
@@ -137,7 +135,7 @@ fn check_batch(batch: &Batch, kind: InputKind, device: &Arc<dyn Device>) {
 }
 
 fn check(image: &Coefficients, transform: &Transform, kind: InputKind) {
-    for device in emulators() {
+    for device in devices() {
         check_batch(&[Some((image, *transform))], kind, device);
     }
 }
@@ -162,7 +160,7 @@ proptest! {
 #[test]
 fn the_classic_evaluation_is_as_on_the_cpu() {
     for kind in KINDS {
-        check_batch(&[Some((&ycbcr_image(500, 375, (2, 2)), Transform::default()))], kind, &emulators()[0]);
+        check_batch(&[Some((&ycbcr_image(500, 375, (2, 2)), Transform::default()))], kind, &devices()[0]);
     }
 }
 
@@ -186,7 +184,7 @@ fn a_batch_of_many_kinds_with_failed_images() {
     batch.insert(0, None);
     batch.insert(4, None);
     batch.push(Some((&images[0], transform("box=3:9:40x61,crop=48x32,flip=yes"))));
-    for device in emulators() {
+    for device in devices() {
         for kind in KINDS {
             check_batch(&batch, kind, device);
         }
@@ -199,7 +197,7 @@ fn every_orientation() {
     for orientation in ORIENTATIONS {
         image.orientation = orientation;
         for kind in KINDS {
-            check_batch(&[Some((&image, transform("short=48,crop=48x32,flip=yes")))], kind, &emulators()[2]);
+            check_batch(&[Some((&image, transform("short=48,crop=48x32,flip=yes")))], kind, &devices()[2]);
         }
     }
 }
@@ -208,7 +206,7 @@ fn every_orientation() {
 fn bands_of_an_8k_image() {
     let wide = ycbcr_image(8192, 64, (2, 2));
     let high = ycbcr_image(40, 8192, (1, 1));
-    for device in emulators() {
+    for device in devices() {
         check_batch(&[Some((&wide, transform("exact=48x48,crop=48")))], InputKind::Blocks, device);
         check_batch(&[Some((&high, transform("exact=32x32,crop=32")))], InputKind::Blocks, device);
     }
@@ -216,11 +214,12 @@ fn bands_of_an_8k_image() {
 
 #[test]
 fn inputs_much_larger_than_the_image() {
-    check_batch(
-        &[Some((&ycbcr_image(60, 40, (2, 2)), transform("short=640,crop=640x320")))],
-        InputKind::Blocks,
-        &emulators()[1],
-    );
+    let image = ycbcr_image(60, 40, (2, 2));
+    check_batch(&[Some((&image, transform("short=640,crop=640x320")))], InputKind::Blocks, &devices()[1]);
+    // The widest tiles of the most planes: all the shared memory that there is.
+    let inks =
+        random_image(frame(20, 20, &[(1, 1); 4], 8), ColorModel::Ycck { inverted: true }, Orientation::Upright, 2);
+    check_batch(&[Some((&inks, transform("short=128,crop=128")))], InputKind::Rgb, &devices()[2]);
 }
 
 #[test]
@@ -229,7 +228,7 @@ fn nothing_to_resize_is_the_identity_bit_for_bit() {
     let transform = transform("short=224");
     let (expected, _) = on_cpu(&image, &transform, InputKind::Blocks);
     let form = form(&transform, InputKind::Blocks, InputValue::F32);
-    let (values, _) = run(&[Some((&image, transform))], &form, &emulators()[0]);
+    let (values, _) = run(&[Some((&image, transform))], &form, &devices()[0]);
     for (values, expected) in values.iter().zip(&expected) {
         assert!(values.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
@@ -246,7 +245,7 @@ fn values_saturate_and_are_counted() {
     image.planes[1].data[0] = i16::MIN;
     let transform = transform("resize=none,crop=32");
     let form = form(&transform, InputKind::Blocks, InputValue::F32);
-    let (values, num_saturated) = run(&[None, Some((&image, transform))], &form, &emulators()[2]);
+    let (values, num_saturated) = run(&[None, Some((&image, transform))], &form, &devices()[2]);
     let (y, c) = (&values[0][16 * 64..], &values[1][4 * 128..]);
     assert_eq!(num_saturated, [0, 2]);
     assert_eq!((y[0], y[64], c[0]), (SATURATION, SATURATION, -SATURATION));
@@ -271,8 +270,8 @@ fn a_batch_norm_on_the_input_is_applied_to_all_but_failed_images() {
     let chroma: Vec<f32> = (0..128).map(|i| 1.0 - i as f32 / 64.0).collect();
     let norm = plain.clone().with_luma_norm(&luma, &luma).unwrap().with_chroma_norm(&chroma, &chroma).unwrap();
     let batch = [Some((&gray, transform)), None];
-    let (plain, _) = run(&batch, &plain, &emulators()[0]);
-    let (normed, _) = run(&batch, &norm, &emulators()[0]);
+    let (plain, _) = run(&batch, &plain, &devices()[0]);
+    let (normed, _) = run(&batch, &norm, &devices()[0]);
     for ((plain, normed), norm) in plain.iter().zip(&normed).zip([&luma, &chroma]) {
         let (image, failed) = normed.split_at(normed.len() / 2);
         for (i, (&value, &plain)) in image.iter().zip(plain).enumerate() {
@@ -288,7 +287,7 @@ fn batches_follow_each_other_without_a_wait_and_without_new_memory() {
     let images: Vec<Coefficients> = (0..4).map(|i| ycbcr_image(100 - 7 * i, 60, (2, 2))).collect();
     let transform = transform("short=48,crop=48");
     let form = form(&transform, InputKind::Blocks, InputValue::F32);
-    for device in emulators() {
+    for device in devices() {
         let (stream, other) = (Stream::new(device).unwrap(), Stream::new(device).unwrap());
         let mut stage = InputStage::new(device).unwrap();
         let batches: Vec<_> = images.iter().map(|image| plan(&[Some((image, transform))], &form, device)).collect();
@@ -323,7 +322,7 @@ fn batches_follow_each_other_without_a_wait_and_without_new_memory() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let device = &emulators()[0];
+    let device = &devices()[0];
     let image = ycbcr_image(60, 60, (2, 2));
     let transform = transform("short=48,crop=48");
     let form = form(&transform, InputKind::Blocks, InputValue::F16);
@@ -360,7 +359,7 @@ fn decoded_and_resized_on_one_stream() {
     let files: Vec<Vec<u8>> = (0..2).map(|i| dctflow::synth::photo(3, i)).collect();
     let transform = Transform::default();
     let form = form(&transform, InputKind::Blocks, InputValue::F32);
-    let device = &emulators()[1];
+    let device = &devices()[1];
     let images: Vec<_> = files.iter().map(|file| PlannedImage::read(file, &Limits::default()).unwrap()).collect();
     let decode_plan = DecodePlan::new(&images, &PlanOptions::default());
     let inputs = images.iter().zip(&decode_plan.planes);

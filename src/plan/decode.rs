@@ -74,6 +74,15 @@ pub struct Wave {
     pub first_scans: Vec<WorkTile>,
 }
 
+impl Wave {
+    fn clear(&mut self) {
+        self.subsequence_tiles.clear();
+        self.segment_tiles.clear();
+        self.refine_tiles.clear();
+        self.first_scans.clear();
+    }
+}
+
 /// Everything that decoding a batch needs to know.
 #[derive(Clone, Debug, Default)]
 pub struct DecodePlan {
@@ -94,41 +103,70 @@ pub struct DecodePlan {
     /// Bytes of scans' data in the upload, padding included.
     pub data_bytes: usize,
     /// Planes by image and component: index of the first coefficient.
-    pub planes: Vec<Vec<u64>>,
+    pub planes: Vec<[u64; 4]>,
     /// Coefficients of all planes.
     pub num_coefficients: u64,
     /// Shared memory for the lookups of any scan.
     pub lookup_bytes: u32,
     /// Working memory.
     pub scratch: Layout,
-    arrays: Vec<(Array, Region)>,
+    arrays: [Region; Array::ALL.len()],
+    /// Where in `specs` a table of a kind is.
+    tables: HashMap<(u32, Arc<jpeg::HuffmanTable>), u32>,
+    /// The memory of waves that an earlier batch had.
+    spare_waves: Vec<Wave>,
 }
 
 impl DecodePlan {
     /// The plan for these images.
     pub fn new(images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
-        let mut builder = Builder::new(images, options);
+        let mut plan = Self::default();
+        plan.replace(images, options);
+        plan
+    }
+
+    /// Becomes the plan for these images, in the memory that it has: once it has planned the largest batch, it takes no more.
+    pub fn replace(&mut self, images: &[PlannedImage<'_>], options: &PlanOptions) {
+        self.clear();
+        let mut builder = Builder::new(std::mem::take(self), images, options);
         for (image_idx, image) in images.iter().enumerate() {
             builder.add_image(image_idx, image);
         }
-        builder.finish(options)
+        *self = builder.finish(options);
+    }
+
+    /// Of no images; keeps its memory.
+    fn clear(&mut self) {
+        let Self { images, scans, specs, destuff_tiles, synchronize_tiles, waves, data, planes, .. } = self;
+        images.clear();
+        scans.clear();
+        specs.clear();
+        destuff_tiles.clear();
+        synchronize_tiles.clear();
+        waves.iter_mut().for_each(Wave::clear);
+        // The last one in is the first one out: each wave gets its own memory again.
+        self.spare_waves.extend(waves.drain(..).rev());
+        data.clear();
+        planes.clear();
+        self.tables.clear();
+        (self.data_bytes, self.num_coefficients, self.lookup_bytes) = (0, 0, 0);
     }
 
     /// Makes room, behind all other coefficients, for an image that is decoded elsewhere. Returns its planes: index of the first coefficient,
     /// by component.
-    pub fn reserve_planes(&mut self, frame: &Frame) -> Vec<u64> {
-        let plane = |component: &jpeg::Component| {
-            let first = self.num_coefficients;
+    pub fn reserve_planes(&mut self, frame: &Frame) -> [u64; 4] {
+        let mut planes = [0; 4];
+        for (plane, component) in planes.iter_mut().zip(&frame.components) {
+            *plane = self.num_coefficients;
             self.num_coefficients +=
                 u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
-            first
-        };
-        frame.components.iter().map(plane).collect()
+        }
+        planes
     }
 
     /// Where an array lies in working memory.
     pub fn array(&self, array: Array) -> Region {
-        self.arrays.iter().find(|(a, _)| *a == array).map_or(Region::default(), |&(_, region)| region)
+        self.arrays[array as usize]
     }
 }
 
@@ -145,7 +183,6 @@ struct Lengths {
 struct Builder {
     plan: DecodePlan,
     lengths: Lengths,
-    tables: HashMap<(u32, Arc<jpeg::HuffmanTable>), u32>,
     subsequence_bytes: Option<u32>,
     wanted_subsequence_bytes: u32,
 }
@@ -156,13 +193,13 @@ impl Builder {
     /// Subsequences no shorter and, but for rounding, no longer than this.
     const SUBSEQUENCE_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
-    fn new(images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
+    /// `plan` is empty.
+    fn new(plan: DecodePlan, images: &[PlannedImage<'_>], options: &PlanOptions) -> Self {
         let data_bytes: usize = images.iter().flat_map(|image| &image.scans).map(|scan| scan.data.len()).sum();
         let (min, max) = Self::SUBSEQUENCE_BYTES.into_inner();
         Self {
-            plan: DecodePlan::default(),
+            plan,
             lengths: Lengths::default(),
-            tables: HashMap::new(),
             subsequence_bytes: options.subsequence_bytes.map(|bytes| bytes.max(64)),
             wanted_subsequence_bytes: (data_bytes / Self::WANTED_SUBSEQUENCES).clamp(min, max) as u32,
         }
@@ -278,8 +315,8 @@ impl Builder {
 
     /// The table's number in the batch.
     fn table_idx(&mut self, kind: u32, table: &Arc<jpeg::HuffmanTable>) -> u32 {
-        let specs = &mut self.plan.specs;
-        *self.tables.entry((kind, Arc::clone(table))).or_insert_with(|| {
+        let DecodePlan { specs, tables, .. } = &mut self.plan;
+        *tables.entry((kind, Arc::clone(table))).or_insert_with(|| {
             specs.push(HuffmanSpec { kind, bits: table.bits, huffval: table.values });
             specs.len() as u32 - 1
         })
@@ -334,7 +371,8 @@ impl Builder {
         plan.destuff_tiles.extend(tiles(desc.num_destuff_tiles, 1));
         plan.synchronize_tiles.extend(tiles(desc.max_subsequences, OWN_SUBSEQUENCES));
         if plan.waves.len() <= wave {
-            plan.waves.resize(wave + 1, Wave::default());
+            let spare = std::iter::repeat_with(|| plan.spare_waves.pop().unwrap_or_default());
+            plan.waves.extend(spare.take(wave + 1 - plan.waves.len()));
         }
         let wave = &mut plan.waves[wave];
         wave.subsequence_tiles.extend(tiles(desc.max_subsequences, TILE_THREADS));
@@ -348,24 +386,27 @@ impl Builder {
     }
 
     fn finish(mut self, options: &PlanOptions) -> DecodePlan {
-        let mut layout = Layout::new(options.redzone_bytes);
-        let tiles = &mut self.plan.synchronize_tiles;
-        tiles.resize(tiles.len().next_multiple_of(SYNCHRONIZE_TILES as usize), NO_TILE);
         let Lengths { destuff_tiles, destuffed_words, segments, subsequences, untrusted_words } = self.lengths;
         let plan = &mut self.plan;
-        plan.arrays = vec![
-            (Array::Tables, layout.place_array::<HuffmanTable>(plan.specs.len())),
-            (Array::DestuffTiles, layout.place_array::<DestuffTile>(destuff_tiles as usize)),
-            (Array::ScanStates, layout.place_array::<ScanState>(plan.scans.len())),
-            (Array::Destuffed, layout.place_array::<u32>(destuffed_words as usize)),
-            (Array::Segments, layout.place_array::<Segment>(segments as usize)),
-            (Array::Subsequences, layout.place_array::<Subsequence>(subsequences as usize)),
-            (Array::Starts, layout.place_array::<SubsequenceStart>(subsequences as usize)),
-            (Array::SegmentResults, layout.place_array::<SegmentResult>(segments as usize)),
-            (Array::Untrusted, layout.place_array::<u32>(untrusted_words as usize)),
-            (Array::Outcomes, layout.place_array::<ImageOutcome>(plan.images.len())),
-        ];
-        plan.scratch = layout;
+        let tiles = &mut plan.synchronize_tiles;
+        tiles.resize(tiles.len().next_multiple_of(SYNCHRONIZE_TILES as usize), NO_TILE);
+        plan.scratch.clear(options.redzone_bytes);
+        for array in Array::ALL {
+            let (len, element_bytes) = match array {
+                Array::Tables => (plan.specs.len(), size_of::<HuffmanTable>()),
+                Array::DestuffTiles => (destuff_tiles as usize, size_of::<DestuffTile>()),
+                Array::ScanStates => (plan.scans.len(), size_of::<ScanState>()),
+                Array::Destuffed => (destuffed_words as usize, size_of::<u32>()),
+                Array::Segments => (segments as usize, size_of::<Segment>()),
+                Array::Subsequences => (subsequences as usize, size_of::<Subsequence>()),
+                Array::Starts => (subsequences as usize, size_of::<SubsequenceStart>()),
+                Array::SegmentResults => (segments as usize, size_of::<SegmentResult>()),
+                Array::Untrusted => (untrusted_words as usize, size_of::<u32>()),
+                Array::Outcomes => (plan.images.len(), size_of::<ImageOutcome>()),
+            };
+            plan.arrays[array as usize] = plan.scratch.place(len * element_bytes);
+        }
+        plan.spare_waves.reserve(plan.waves.len());
         self.plan
     }
 }

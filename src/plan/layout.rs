@@ -35,6 +35,12 @@ impl Layout {
         Self { redzone_bytes, ..Self::default() }
     }
 
+    /// Becomes an empty buffer, in the memory that it has.
+    pub fn clear(&mut self, redzone_bytes: usize) {
+        (self.len_bytes, self.redzone_bytes) = (0, redzone_bytes);
+        self.redzones.clear();
+    }
+
     /// A place for `len_bytes`.
     pub fn place(&mut self, len_bytes: usize) -> Region {
         let region = Region { offset_bytes: self.len_bytes, len_bytes };

@@ -172,7 +172,7 @@ struct Entry {
     transform: Transform,
     source: Source,
     /// Index of the first coefficient, by component.
-    planes: Vec<u64>,
+    planes: [u64; 4],
     no_input: Option<ImageError>,
 }
 
@@ -216,11 +216,11 @@ impl<'a> Work<'a> {
         let mut entries = Vec::with_capacity(images.len());
         for (image, source) in images.iter().zip(sources) {
             let planes = match &source {
-                Source::Device(planned_idx) => plan.planes[*planned_idx].clone(),
+                Source::Device(planned_idx) => plan.planes[*planned_idx],
                 Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) => {
                     plan.reserve_planes(&coefficients.frame)
                 }
-                Source::Cpu(_) => Vec::new(),
+                Source::Cpu(_) => [0; 4],
             };
             let transform = image.transform.unwrap_or(shared.transform);
             entries.push(Entry { tag: image.tag, transform, source, planes, no_input: None });

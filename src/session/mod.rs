@@ -34,6 +34,7 @@ mod builder;
 mod cpu;
 mod decoder;
 mod device;
+mod device_coefficients;
 mod evaluation;
 mod gpu;
 mod outcome;
@@ -49,6 +50,7 @@ pub use batch::Batch;
 pub use builder::SessionBuilder;
 pub use decoder::{BatchDecoder, DecoderStats};
 pub use device::{Device, DeviceChoice};
+pub use device_coefficients::{DecodedOnDevice, DeviceCoefficients, DeviceImage, DevicePlane};
 pub use evaluation::{Evaluation, Share};
 pub use gpu::DeviceStats;
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! Decoding a batch: one upload, a fixed sequence of launches, no wait in between. `kernels/decode/README.md` has the pipeline.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::arena::Arena;
@@ -9,7 +10,8 @@ use crate::jpeg::{Coefficients, DecodeReport, Plane, Status, split_entropy_coded
 use crate::plan::{Array, DecodePlan, Layout, PlannedImage, Region};
 use crate::{CorruptKind, ImageError, Result};
 
-/// Decodes batches on a stream of its own. Its memory grows to what the largest batch needs, and is used again for the next one.
+/// Decodes batches on a stream of its own. Its memory grows to a quarter more than the largest batch needed, and is used again for the next
+/// one; only [`trim`](Self::trim) gives it back.
 #[derive(Debug)]
 pub struct DecodeStage {
     device: Arc<dyn Device>,
@@ -58,6 +60,28 @@ impl DecodeStage {
         let on_device = [&self.upload, &self.scratch, &self.coefficients].map(|arena| arena.num_allocations);
         let on_host = [&self.staging, &self.outcomes, &self.planes].map(|arena| arena.num_allocations);
         on_device.iter().chain(&on_host).sum()
+    }
+
+    /// Waits for the stream and gives all memory back; the next batch takes it anew.
+    pub fn trim(&mut self) -> Result<()> {
+        self.stream.synchronize()?;
+        self.staging.trim()?;
+        self.upload.trim()?;
+        self.scratch.trim()?;
+        self.coefficients.trim()?;
+        self.outcomes.trim()?;
+        self.planes.trim()
+    }
+
+    /// Takes the memory of the last batch's coefficients out of the stage. The next batch takes new memory, unless this or another buffer
+    /// comes back through [`put_coefficients`](Self::put_coefficients).
+    pub fn take_coefficients(&mut self) -> Result<DeviceBuffer> {
+        self.coefficients.take()
+    }
+
+    /// Memory for the coefficients of the next batches; it is dropped if the stage has more already.
+    pub fn put_coefficients(&mut self, buffer: DeviceBuffer) {
+        self.coefficients.put(buffer);
     }
 
     /// The stream that batches are decoded on: what is put on it after `submit` finds the batch's coefficients.
@@ -253,10 +277,8 @@ impl DecodeStage {
         let header = &image.header;
         let mut planes = Vec::with_capacity(header.frame.components.len());
         for (component_idx, component) in header.frame.components.iter().enumerate() {
-            let len = component.padded_blocks_wide as usize * component.padded_blocks_high as usize * 64;
-            let mut data = vec![0i16; len];
-            let start = plan.planes[image_idx][component_idx] as usize;
-            let range = start * size_of::<i16>()..(start + len) * size_of::<i16>();
+            let range = plane_range_bytes(image_idx, component_idx, image, plan);
+            let mut data = vec![0i16; range.len() / size_of::<i16>()];
             self.stream.download_now(bytemuck::cast_slice_mut(&mut data), self.coefficients.buffer.slice(range))?;
             planes.push(Plane {
                 blocks_wide: component.blocks_wide,
@@ -269,6 +291,19 @@ impl DecodeStage {
         }
         Ok(Coefficients { frame: header.frame.clone(), color: header.color, orientation: header.orientation, planes })
     }
+}
+
+/// Where a plane lies in the batch's coefficients.
+fn plane_range_bytes(
+    image_idx: usize,
+    component_idx: usize,
+    image: &PlannedImage<'_>,
+    plan: &DecodePlan,
+) -> Range<usize> {
+    let component = &image.header.frame.components[component_idx];
+    let len = component.padded_blocks_wide as usize * component.padded_blocks_high as usize * 64;
+    let start = plan.planes[image_idx][component_idx] as usize;
+    start * size_of::<i16>()..(start + len) * size_of::<i16>()
 }
 
 fn device_report(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> DeviceReport {

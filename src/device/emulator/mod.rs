@@ -94,6 +94,7 @@ struct State {
     /// Start and length of what [`Device::forbid`] named.
     redzones: BTreeMap<Address, usize>,
     allocated_bytes: u64,
+    num_allocations: u64,
     counts: BTreeMap<KernelId, KernelCounts>,
     num_launches: u64,
     workers: Workers,
@@ -122,6 +123,7 @@ impl Emulator {
             pinned: BTreeMap::new(),
             redzones: BTreeMap::new(),
             allocated_bytes: 0,
+            num_allocations: 0,
             counts: BTreeMap::new(),
             num_launches: 0,
             workers,
@@ -138,6 +140,16 @@ impl Emulator {
     /// What a kernel has counted in the launches that have run since counts were last taken.
     pub fn count(&self, kernel: KernelId, counter: Counter) -> Count {
         self.lock().counts.get(&kernel).map(|counts| counts.count(counter)).unwrap_or_default()
+    }
+
+    /// Device memory that is taken at present.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.lock().allocated_bytes
+    }
+
+    /// How often memory was taken so far: on the device, and pinned memory of the host.
+    pub fn num_allocations(&self) -> u64 {
+        self.lock().num_allocations
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -307,6 +319,7 @@ impl Device for Emulator {
         })?;
         let address = buffer.data as Address;
         state.allocated_bytes += len_bytes as u64;
+        state.num_allocations += 1;
         state.buffers.insert(address, buffer);
         Ok(address)
     }
@@ -326,6 +339,7 @@ impl Device for Emulator {
             Error::new(ErrorKind::OutOfMemory, format!("no host memory of {len_bytes} bytes to be had"))
         })?;
         let memory = buffer.data;
+        state.num_allocations += 1;
         state.pinned.insert(memory as u64, buffer);
         Ok(memory)
     }
