@@ -3,8 +3,8 @@
 
     benches/peers/run.sh [FILES or FOLDERS]      (makes the environment and calls this where `nvidia-smi` answers)
 
-*Decoding*: nvJPEG (through torchvision) and nvImageCodec end at pixels on the device; `dctflow bench decode --device cuda` ends at
-coefficients on the host, download included. *Bytes to logits*: nvJPEG, resize (antialiased, short side 256), centre crop 224, and
+*Decoding*: nvJPEG (through torchvision) and nvImageCodec end at pixels, `dctflow bench decode --device cuda` at coefficients; all in device
+memory, from bytes in the host's. *Bytes to logits*: nvJPEG, resize (antialiased, short side 256), centre crop 224, and
 ResNet-50 with random weights in fp16, channels last, eager and compiled with CUDA graphs; ours is `dctflow bench e2e --device cuda`.
 What a machine cannot run is null in the record, with the reason.
 

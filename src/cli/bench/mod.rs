@@ -58,7 +58,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// JPEG bytes to quantised coefficients
+    /// JPEG bytes to quantised coefficients, in the device's memory
     Decode(DecodeArgs),
     /// JPEG bytes to the network's input
     Input(InputArgs),
@@ -233,19 +233,15 @@ impl<'a> Bench<'a> {
     }
 
     fn decode(mut self) -> Result<Done> {
-        if let Some(device) = self.device.handle.clone() {
-            for batch in &self.common.batch {
-                let mut workload = DeviceDecode::new(BatchDecoder::new(&device)?);
-                let settings = self.settings(Scenario::Decode, batch.get(), 1);
-                self.measure(&mut workload, settings)?;
-            }
-            return self.finish();
-        }
         for threads in self.thread_counts() {
             for batch in &self.common.batch {
                 let pool = thread_pool(threads)?;
                 let settings = self.settings(Scenario::Decode, batch.get(), pool.current_num_threads());
-                self.measure(&mut Front::decode(pool), settings)?;
+                let mut workload: Box<dyn Workload> = match &self.device.handle {
+                    Some(device) => Box::new(DeviceDecode::new(pool, BatchDecoder::new(device)?)),
+                    None => Box::new(Front::decode(pool)),
+                };
+                self.measure(workload.as_mut(), settings)?;
             }
         }
         self.finish()
