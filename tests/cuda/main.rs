@@ -84,6 +84,9 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
     println!("{:?}", stream.finish_trace()?);
+    let graph = stream.capture(|| stream.fill(buffer.slice(0..100), 1))?;
+    // SAFETY: the buffer is alive.
+    unsafe { stream.launch_graph(&graph)? };
     stream.record(&end)?;
     other.wait_for(&end)?;
     other.synchronize()?;
@@ -161,6 +164,11 @@ fn failures_of_the_gpu_are_reported_with_their_code() {
     expect_of_kernels(
         "synchronize=700",
         &["Device: CUDA error 700", "while waiting for a stream", "not given back: 0"],
+        &["KernelsNotBuilt: "],
+    );
+    expect_of_kernels(
+        "capture=900",
+        &["Usage: CUDA error 900", "while beginning to record a graph", "not given back: 0"],
         &["KernelsNotBuilt: "],
     );
     expect_of_kernels(
