@@ -53,6 +53,7 @@ else
 fi
 
 # What the test programs shall run on, and where their data are.
+[[ $device == emulator ]] || export DCTFLOW_REQUIRE_GPU=1
 export DCTFLOW_ENGINES=$device DCTFLOW_REQUIRE_ENGINES=$device CARGO_MANIFEST_DIR=$pack RUST_BACKTRACE=0
 
 deadline_s=460

@@ -4,10 +4,10 @@
 #[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
 mod cases;
 mod convolutions;
-#[cfg(feature = "cuda")]
-mod gpu;
 #[path = "../common/devices.rs"]
 mod devices;
+#[cfg(feature = "cuda")]
+mod gpu;
 
 use std::sync::Arc;
 
