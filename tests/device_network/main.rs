@@ -162,6 +162,38 @@ fn turns_and_streams_do_not_show_in_the_logits() {
     }
 }
 
+/// A batch that comes again in the same buffers is a graph from the second time on; it reads what is there then.
+#[test]
+fn a_batch_that_comes_again_is_computed_again() {
+    let weights = weights(Variant::DeconvolutionRfa);
+    let inference = weights.inference(InputNorm::Apply);
+    let inputs = cases::engine_inputs(&weights);
+    let expected = run(&device(Schedule::Forward), &weights, InputNorm::Apply, &NetworkOptions::default());
+    let device = device(Schedule::Random(3));
+    let streams = [(); 2].map(|()| Stream::new(&device).unwrap());
+    let buffers = upload(&streams[0], &inputs);
+    let kept = upload(&streams[0], &inputs);
+    let options = NetworkOptions { images_per_turn: Some(1), ..NetworkOptions::default() };
+    let mut stage = NetworkStage::new(&device, &inference, &options).unwrap();
+    let output = DeviceBuffer::new(&device, expected.len() * 4).unwrap();
+    let mut submit = |stream: &Stream, num_images| {
+        let mut logits = vec![0f32; expected.len()];
+        stage.submit(stream, network_input(&buffers), num_images, output.all()).unwrap();
+        stream.download_now(bytemuck::cast_slice_mut(&mut logits), output.all()).unwrap();
+        logits
+    };
+    for _ in 0..3 {
+        assert_eq!(submit(&streams[0], 2), expected);
+    }
+    streams[0].fill(buffers[0].all(), 0).unwrap();
+    assert_ne!(submit(&streams[0], 2), expected);
+    streams[0].copy(buffers[0].all(), kept[0].all()).unwrap();
+    streams[0].fill(output.all(), 0).unwrap();
+    assert_eq!(submit(&streams[0], 1)[..10], expected[..10]);
+    assert_eq!(submit(&streams[1], 2), expected);
+    assert_eq!(submit(&streams[0], 2), expected);
+}
+
 /// What is no finite number stays visible, and stays with its image.
 #[test]
 fn a_nan_reaches_its_own_logits_and_no_others() {
