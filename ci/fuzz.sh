@@ -26,6 +26,6 @@ for target in "${targets[@]}"; do
     "$CARGO_TARGET_DIR/$host/release/$target" "corpus/$target" "${kept[@]}" "$seeds" \
         -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=4096 \
         -print_final_stats=1 2>&1 | grep -E "^(stat::|SUMMARY|==|artifact|thread)|ERROR|panicked|DONE" || true
-    ls "artifacts/$target" | sed "s|^|FOUND artifacts/$target/|"
+    find "artifacts/$target" -type f -printf 'FOUND %p\n'
 done
 [[ -z $(find artifacts -type f) ]]

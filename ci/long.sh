@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes too long for the gate; run by hand, with its results kept under benches/record/. About an hour on two cores.
+# What takes too long for the gate; run by hand, with its results kept under benches/record/. About three hours on two cores.
 #   ci/long.sh [SECONDS of fuzzing per target, default 600]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,4 +9,8 @@ PROPTEST_CASES=6000 cargo test --release --test resample          # the operator
 DCTFLOW_EMULATOR_FLAGS=-DDCTFLOW_UCONTEXT cargo test --test emulator  # the emulator's portable fibers
 tests/reference/make.sh                                           # PyTorch's logits, made anew (0.6 GB of downloads)
 git diff --exit-code tests/data
+ci/memory.sh                                                      # AddressSanitizer and valgrind
+cargo run --release --manifest-path tests/model/Cargo.toml --target-dir target/model -- 200000  # interleavings of the session's queue
+DCTFLOW_SOAK_SECONDS=3600 cargo test --release --test soak -- --nocapture  # an hour of good and bad files
+cargo bench --bench hostile                                       # what hostile files cost
 ci/fuzz.sh "${1:-600}"

@@ -8,7 +8,7 @@ use dctflow::cpu::{self, Decoded, Decoder};
 use dctflow::device::Device;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
 use dctflow::jpeg::{DecodeReport, Header, Limits, Status};
-use dctflow::network::Weights;
+use dctflow::network::{InputNorm, Weights};
 use dctflow::session::{BatchDecoder, DecoderStats};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Random, sequential_scans};
 
@@ -138,7 +138,10 @@ fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A weights file is read or refused.
+/// A weights file is read or refused; what is read can be folded for an engine.
 pub fn weights(bytes: &[u8]) {
-    let _ = Weights::from_bytes(bytes);
+    let Ok(weights) = Weights::from_bytes(bytes) else { return };
+    for input_norm in [InputNorm::Fold, InputNorm::Apply] {
+        let _ = weights.inference(input_norm);
+    }
 }

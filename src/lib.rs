@@ -22,6 +22,7 @@ pub mod session;
 #[cfg(feature = "sources")]
 pub mod sources;
 pub mod stages;
+mod sync;
 pub mod synth;
 pub mod tensor;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("files", &["error"]),
+    ("sync", &[]),
     ("tensor", &["error"]),
     ("abi", &["error"]),
     ("jpeg", &["error"]),
@@ -17,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["jpeg", "resample", "network", "abi", "tensor", "error"]),
     ("device", &["abi", "error"]),
     ("stages", &["plan", "device", "abi", "tensor", "network", "resample", "jpeg", "error"]),
-    ("session", &["stages", "plan", "device", "cpu", "network", "resample", "jpeg", "abi", "tensor", "error"]),
+    ("session", &["stages", "plan", "device", "cpu", "network", "resample", "jpeg", "abi", "tensor", "sync", "error"]),
     ("synth", &["jpeg", "error"]),
     ("sources", &["error"]),
     ("capi", &["session", "network", "resample", "jpeg", "error"]),

@@ -10,11 +10,13 @@
 pub mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod graph;
 mod memory;
 mod ops;
 mod stream;
 mod trace;
 
+pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
 pub use ops::{ConvolveTile, KernelOps, Ops};
 pub use stream::{Event, Grid, Stream};
@@ -122,6 +124,10 @@ pub struct StreamHandle(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventHandle(pub u64);
 
+/// A graph's number, given by its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GraphHandle(pub u64);
+
 /// A driver's verbs, over raw handles. Its users are the owning types of this module.
 ///
 /// Errors have the kinds `OutOfMemory` (nothing else is harmed), `KernelsNotBuilt` and `Device`: after the latter the device answers every call
@@ -226,6 +232,27 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Safety
     /// As for the trait; the parameters are those of the kernel.
     unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()>;
+
+    /// Records what is put on the stream from now on, instead of doing it: copies, fills and launches.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn begin_capture(&self, stream: StreamHandle) -> Result<()>;
+    /// Ends the recording, and gives what was recorded.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn end_capture(&self, stream: StreamHandle) -> Result<GraphHandle>;
+    /// Puts everything that was recorded on a stream.
+    ///
+    /// # Safety
+    /// As for the trait, for all that was recorded.
+    unsafe fn launch_graph(&self, stream: StreamHandle, graph: GraphHandle) -> Result<()>;
+    /// Ends a graph; launches of it that are under way go on.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn destroy_graph(&self, graph: GraphHandle);
 
     /// What kernels did since the last call (`COUNT` in their sources). The emulator counts; of others there is nothing to tell.
     fn take_counts(&self) -> BTreeMap<KernelId, KernelCounts> {

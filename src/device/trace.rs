@@ -87,7 +87,7 @@ impl Stream {
         Ok(())
     }
 
-    fn lock_trace(&self) -> MutexGuard<'_, Option<Trace>> {
+    pub(super) fn lock_trace(&self) -> MutexGuard<'_, Option<Trace>> {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

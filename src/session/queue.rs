@@ -2,11 +2,12 @@
 //! whoever is free.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use super::Batch;
 use super::ticket::{Promise, Ticket, promise};
 use crate::error::{Error, ErrorKind};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The session cannot take a batch now; here it is again.
 #[derive(Debug)]

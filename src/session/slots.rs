@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use super::batch::{Batch, Image};
 use super::outcome::Outcome;
@@ -11,6 +10,7 @@ use super::queue::{Busy, Health, Job, Queue};
 use super::ticket::{Promise, Ticket};
 use crate::device::DeviceBuffer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::thread::{self, JoinHandle};
 
 /// What runs the batches of one slot: on the CPU, or on a device.
 ///
@@ -96,7 +96,7 @@ impl Slots {
 impl Drop for Slots {
     fn drop(&mut self) {
         self.queue.close();
-        let this_thread = std::thread::current().id();
+        let this_thread = thread::current().id();
         // A waker that runs on a slot's thread may be the one that drops the session.
         for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != this_thread) {
             // It catches panics, so that there is none to pass on.
@@ -114,7 +114,7 @@ struct Slot {
 
 impl Slot {
     fn start(self) -> Result<JoinHandle<()>> {
-        let thread = std::thread::Builder::new().name("dctflow-slot".into());
+        let thread = thread::Builder::new().name("dctflow-slot".into());
         thread
             .spawn(move || self.work())
             .map_err(|e| Error::new(ErrorKind::OutOfMemory, "cannot start a thread: raise its limit").with_source(e))

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::Outcome;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Stands for the outcomes of one submitted batch. It owns what it needs: it can be sent to another thread, forgotten, or outlive its
 /// session. Wait for it, ask it, or `.await` it.

@@ -1,12 +1,16 @@
 //! The network: from its input in device memory to logits in device memory, by the steps of a [`NetworkPlan`].
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::abi::{
     self, AveragePixelsParams, CONVOLVE_OUTPUTS, ConvolveOutput, ConvolveParams, Kernel, PlaceChannelsParams,
     PoolMaximumParams,
 };
-use crate::device::{Address, Device, DeviceBuffer, DeviceSlice, Event, Grid, KernelOps, Ops, Stream, StreamHandle};
+use crate::device::{
+    Address, Device, DeviceBuffer, DeviceSlice, Event, Graph, Grid, KernelOps, Ops, Stream, StreamHandle,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Inference, InputKind, Slice, ValueId, ValueShape};
 use crate::plan::{Convolution, NetworkPlan, NetworkStep, Operation};
@@ -20,13 +24,15 @@ pub struct NetworkOptions {
     /// Images that run at a time; larger batches take several turns. Activations take memory for so many. `None`: the fewest, up to
     /// `max_images`, with which an estimate of the time per image is within 2 % of its best.
     pub images_per_turn: Option<u32>,
+    /// Whether a batch that is like one before, buffers included, is put on the stream as a graph: by one launch instead of one a step.
+    pub use_graphs: bool,
     /// What carries out the convolutions.
     pub ops: Arc<dyn Ops>,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { max_images: 256, images_per_turn: None, ops: Arc::new(KernelOps::default()) }
+        Self { max_images: 256, images_per_turn: None, use_graphs: true, ops: Arc::new(KernelOps::default()) }
     }
 }
 
@@ -53,6 +59,20 @@ pub struct NetworkStage {
     /// When the activations are free again, and the stream that knows it without being told.
     used: Event,
     last_stream: Option<StreamHandle>,
+    /// Of batches seen, the graph, from the second time on; `None`: graphs are not wanted.
+    graphs: Option<HashMap<Batch, Option<Graph>>>,
+}
+
+/// Graphs kept: batch sizes times buffers. Beyond, all are forgotten.
+const MAX_GRAPHS: usize = 64;
+
+/// What a graph is made for. The stream is a part of it, since libraries have memory for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Batch {
+    stream: StreamHandle,
+    inputs: [Address; 2],
+    logits: Address,
+    num_images: u32,
 }
 
 /// What stages of one network share.
@@ -61,6 +81,7 @@ struct Network {
     plan: NetworkPlan,
     constants: DeviceBuffer,
     ops: Arc<dyn Ops>,
+    use_graphs: bool,
 }
 
 impl NetworkStage {
@@ -76,7 +97,8 @@ impl NetworkStage {
         unsafe { stream.upload(constants.all(), &plan.constants)? };
         stream.synchronize()?;
         let plan = NetworkPlan { constants: Vec::new(), ..plan };
-        let network = Arc::new(Network { plan, constants, ops: Arc::clone(&options.ops) });
+        let network =
+            Arc::new(Network { plan, constants, ops: Arc::clone(&options.ops), use_graphs: options.use_graphs });
         let info = device.info();
         let images_per_turn = options.images_per_turn;
         let images_per_turn =
@@ -101,7 +123,8 @@ impl NetworkStage {
             return Err(Error::new(ErrorKind::Usage, message));
         }
         let activations = DeviceBuffer::new(device, network.plan.arena.len_bytes * images_per_turn as usize)?;
-        Ok(Self { network, images_per_turn, activations, used: Event::new(device)?, last_stream: None })
+        let graphs = network.use_graphs.then(HashMap::new);
+        Ok(Self { network, images_per_turn, activations, used: Event::new(device)?, last_stream: None, graphs })
     }
 
     /// What is read.
@@ -146,24 +169,32 @@ impl NetworkStage {
         if self.last_stream.replace(stream.handle()).is_some_and(|last| last != stream.handle()) {
             stream.wait_for(&self.used)?;
         }
-        let mut first = 0;
-        while first < num_images {
-            let turn = Turn {
-                network: &self.network,
-                activations: &self.activations,
-                images_per_turn: self.images_per_turn,
-                inputs,
-                logits: logits.address(),
-                first_image: first,
-                num_images: self.images_per_turn.min(num_images - first),
-            };
-            stream.discard(self.activations.all())?;
-            for step in &self.network.plan.steps {
-                turn.run(stream, step)?;
-            }
-            first += turn.num_images;
-        }
+        self.put(stream, Batch { stream: stream.handle(), inputs, logits: logits.address(), num_images })?;
         stream.record(&self.used)
+    }
+
+    /// Puts a batch on the stream: the first time step by step, which lets libraries choose their algorithms; then as a graph.
+    fn put(&mut self, stream: &Stream, batch: Batch) -> Result<()> {
+        let Some(graphs) = &mut self.graphs else {
+            return put_steps(&self.network, &self.activations, self.images_per_turn, stream, batch);
+        };
+        if graphs.len() >= MAX_GRAPHS && !graphs.contains_key(&batch) {
+            graphs.clear();
+        }
+        let put_steps = || put_steps(&self.network, &self.activations, self.images_per_turn, stream, batch);
+        let graph = match graphs.entry(batch) {
+            Entry::Vacant(entry) => {
+                entry.insert(None);
+                return put_steps();
+            }
+            Entry::Occupied(entry) => entry.into_mut(),
+        };
+        let graph = match graph {
+            Some(graph) => graph,
+            None => graph.insert(stream.capture(put_steps)?),
+        };
+        // SAFETY: the graph names this stage's own buffers, and inputs and logits at the addresses of this very batch's.
+        unsafe { stream.launch_graph(graph) }
     }
 
     /// The addresses of the inputs.
@@ -191,13 +222,33 @@ impl NetworkStage {
     }
 }
 
+/// Launches all steps for all turns of a batch.
+fn put_steps(
+    network: &Network,
+    activations: &DeviceBuffer,
+    images_per_turn: u32,
+    stream: &Stream,
+    batch: Batch,
+) -> Result<()> {
+    let mut first_image = 0;
+    while first_image < batch.num_images {
+        let num_images = images_per_turn.min(batch.num_images - first_image);
+        let turn = Turn { network, activations, images_per_turn, batch, first_image, num_images };
+        stream.discard(activations.all())?;
+        for step in &network.plan.steps {
+            turn.run(stream, step)?;
+        }
+        first_image += num_images;
+    }
+    Ok(())
+}
+
 /// Some images of a batch, on their way through the network.
 struct Turn<'a> {
     network: &'a Network,
     activations: &'a DeviceBuffer,
     images_per_turn: u32,
-    inputs: [Address; 2],
-    logits: Address,
+    batch: Batch,
     first_image: u32,
     num_images: u32,
 }
@@ -214,8 +265,8 @@ impl Turn<'_> {
         let plan = &self.network.plan;
         match plan.arena.offsets_bytes[slice.value.0] {
             Some(begin) => self.activations.ptr::<u8>(begin * self.images_per_turn as usize + slice.offset * 2).cast(),
-            None if slice.value == plan.output => (self.logits + offset as u64 * 4) as *mut T,
-            None => (self.inputs[slice.value.0] + offset as u64 * 2) as *mut T,
+            None if slice.value == plan.output => (self.batch.logits + offset as u64 * 4) as *mut T,
+            None => (self.batch.inputs[slice.value.0] + offset as u64 * 2) as *mut T,
         }
     }
 

@@ -102,6 +102,17 @@ pub fn many_scans(blocks: (u32, u32), num_scans: usize) -> Vec<u8> {
     finish(file)
 }
 
+/// Progressive: as many passes over everything as a file may have, and hardly a byte for them.
+pub fn passes_without_data(blocks: (u32, u32)) -> Vec<u8> {
+    let mut file = gray_head(code::SOF2, blocks, &[EOB14, EOB0]);
+    push_scan(&mut file, (0, 0), (0, 0), Vec::new());
+    let runs = eob_runs(num_blocks(blocks));
+    for al in (0..Limits::PASSES as u8 - 1).rev() {
+        push_scan(&mut file, (1, 63), (if al + 2 == Limits::PASSES as u8 { 0 } else { al + 1 }, al), runs.clone());
+    }
+    finish(file)
+}
+
 /// Progressive: bands of one coefficient that each end every block by itself (EOB0, a run of no further block), a bit a block.
 pub fn zero_length_runs(blocks: (u32, u32), num_bands: u8) -> Vec<u8> {
     let mut file = gray_head(code::SOF2, blocks, &[EOB0]);
@@ -165,6 +176,7 @@ pub fn files(num_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("giant frame over few bytes", giant_frame(most_blocks(200))),
         ("restart interval 1", restart_interval_one(size_of(num_bytes as u64 / 3))),
         ("progressive, a bit a block and runs of EOB", many_scans(bit_per_block, passes - 1)),
+        ("progressive, runs of EOB alone", passes_without_data(most_blocks(500))),
         ("progressive, thousands of scans", many_scans((1, 1), num_bytes / 11)),
         ("progressive, EOB without a run", zero_length_runs(size_of(num_bytes as u64), 7)),
         ("arithmetic, without data", arithmetic_without_data(most_blocks(200))),

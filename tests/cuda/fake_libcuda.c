@@ -108,6 +108,14 @@ int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return
 int cuEventQuery(void *event) { (void)event; return setting("query", 0); }
 int cuEventSynchronize(void *event) { (void)event; return 0; }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to) { (void)from; (void)to; *milliseconds = 1.5f; return 0; }
+int cuStreamBeginCapture_v2(void *stream, unsigned mode) { (void)stream; return mode == 1 ? setting("capture", 0) : 1; }
+int cuStreamEndCapture(void *stream, void **graph) { (void)stream; return take(graph); }
+int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
+    return graph == NULL || flags != 0 ? 1 : take(executable);
+}
+int cuGraphLaunch(void *executable, void *stream) { (void)stream; return executable == NULL; }
+int cuGraphExecDestroy(void *executable) { (void)executable; return give_back(); }
+int cuGraphDestroy(void *graph) { (void)graph; return give_back(); }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned smem_bytes,
                    void *stream, void **params, void **extra) {
     (void)function; (void)x; (void)y; (void)z; (void)smem_bytes; (void)stream;

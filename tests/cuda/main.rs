@@ -3,7 +3,7 @@
 
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
-use dctflow::abi::{ChecksumWords, ChecksumWordsParams};
+use dctflow::abi::*;
 use dctflow::device::cuda::Cuda;
 use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
 use dctflow::{ErrorKind, Result};
@@ -84,6 +84,9 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
     println!("{:?}", stream.finish_trace()?);
+    let graph = stream.capture(|| stream.fill(buffer.slice(0..100), 1))?;
+    // SAFETY: the buffer is alive.
+    unsafe { stream.launch_graph(&graph)? };
     stream.record(&end)?;
     other.wait_for(&end)?;
     other.synchronize()?;
@@ -164,8 +167,41 @@ fn failures_of_the_gpu_are_reported_with_their_code() {
         &["KernelsNotBuilt: "],
     );
     expect_of_kernels(
+        "capture=900",
+        &["Usage: CUDA error 900", "while beginning to record a graph", "not given back: 0"],
+        &["KernelsNotBuilt: "],
+    );
+    expect_of_kernels(
         "load=222",
         &["KernelsNotBuilt: CUDA error 222", "while loading the kernels"],
         &["KernelsNotBuilt: "],
     );
+}
+
+/// A kernel that is wrong on purpose, on a real GPU: `DCTFLOW_MISTAKE` says for which tool of compute-sanitizer.
+#[test]
+#[ignore = "ci/gpu.sh runs it under compute-sanitizer, which must notice"]
+fn wrong_on_purpose() {
+    let tool = std::env::var("DCTFLOW_MISTAKE").expect("DCTFLOW_MISTAKE names a tool");
+    let device: Arc<dyn Device> = Cuda::open(0).unwrap_or_else(|error| panic!("{error}"));
+    let stream = Stream::new(&device).unwrap();
+    let (out, scratch) = (DeviceBuffer::new(&device, 256).unwrap(), DeviceBuffer::new(&device, 4096).unwrap());
+    let which = match tool.as_str() {
+        "memcheck" => MISTAKE_WRITE_JUST_BEHIND_BUFFER,
+        "racecheck" => MISTAKE_MISSING_BARRIER,
+        "synccheck" => MISTAKE_BARRIER_IN_BRANCH,
+        _ => {
+            // Nothing was ever written to what this kernel reads.
+            let params =
+                ChecksumWordsParams { words: scratch.ptr(0), checksum: out.ptr(0), num_words: 64, reserved: 0 };
+            // SAFETY: both buffers outlive the wait.
+            unsafe { stream.launch::<ChecksumWords>(Grid::x(1), 0, &params).unwrap() };
+            return drop(stream.synchronize());
+        }
+    };
+    let params =
+        SelftestParams { out: out.ptr(0), scratch: scratch.ptr(0), num_out: 64, num_scratch: 1024, which, reserved: 0 };
+    // SAFETY: the mistake is meant; both buffers outlive the wait. What the GPU says of it does not matter here.
+    unsafe { stream.launch::<BreakRule>(Grid::x(1), 256, &params).unwrap() };
+    drop(stream.synchronize());
 }

@@ -1,11 +1,9 @@
 //! The convolution kernels against sums written down here. All factors are small whole numbers, so that every sum is exact in f16 and the
 //! results are equal, not only close.
 
-use std::sync::Arc;
-
 use dctflow::abi::{ConvolveOutput, ConvolveParams};
-use dctflow::device::emulator::{Emulator, Schedule};
-use dctflow::device::{ConvolveTile, Device, DeviceBuffer, KernelOps, Ops, Stream};
+use dctflow::device::emulator::Schedule;
+use dctflow::device::{ConvolveTile, DeviceBuffer, KernelOps, Ops, Stream};
 use half::f16;
 
 /// One convolution. Sizes are (down, across).
@@ -207,7 +205,7 @@ fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
 }
 
 fn run(case: &Case, tile: ConvolveTile, schedule: Schedule) {
-    let device: Arc<dyn Device> = Emulator::with_schedule(schedule).unwrap();
+    let device = crate::device(schedule);
     let stream = Stream::new(&device).unwrap();
     let factors = case.factors();
     let to_floats = |values: &[i32]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();

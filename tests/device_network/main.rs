@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "the other program of these cases compares ONNX inputs")]
 mod cases;
 mod convolutions;
+#[path = "../common/devices.rs"]
+mod devices;
 #[cfg(feature = "cuda")]
 mod gpu;
 
@@ -20,8 +22,11 @@ use half::f16;
 /// Of max|a - b| / max|b|.
 const TOLERANCE: f32 = 2e-2;
 
-/// An emulator under a schedule.
-fn emulator(schedule: Schedule) -> Arc<dyn Device> {
+/// An emulator under a schedule; the GPU, if only that is wanted.
+fn device(schedule: Schedule) -> Arc<dyn Device> {
+    if !devices::is_chosen("emulator") {
+        return devices::cuda().unwrap();
+    }
     Emulator::with_schedule(schedule).unwrap()
 }
 
@@ -102,7 +107,7 @@ fn assert_close(logits: &[f32], expected: &[f32], num_classes: usize, what: &str
 
 #[test]
 fn every_network_agrees_with_the_cpu() {
-    let device = emulator(Schedule::Forward);
+    let device = device(Schedule::Forward);
     for variant in Variant::ALL {
         let weights = weights(variant);
         let expected = run_on_cpu(&weights);
@@ -122,7 +127,7 @@ fn every_tile_gives_the_same_in_every_schedule() {
         ConvolveTile::ALL.into_iter().zip([Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)])
     {
         let options = NetworkOptions { ops: Arc::new(KernelOps { tile: Some(tile) }), ..NetworkOptions::default() };
-        let logits = run(&emulator(schedule), &weights, InputNorm::Apply, &options);
+        let logits = run(&device(schedule), &weights, InputNorm::Apply, &options);
         assert_close(&logits, &expected, 10, &format!("{tile:?}, {schedule:?}"));
         assert_eq!(*first.get_or_insert(logits.clone()), logits, "sums are taken in one order, whatever the tile");
     }
@@ -135,9 +140,9 @@ fn turns_and_streams_do_not_show_in_the_logits() {
     let weights = weights(Variant::LateConcat);
     let inference = weights.inference(InputNorm::Fold);
     let inputs = cases::engine_inputs(&weights);
-    let in_one_turn = run(&emulator(Schedule::Forward), &weights, InputNorm::Fold, &NetworkOptions::default());
+    let in_one_turn = run(&device(Schedule::Forward), &weights, InputNorm::Fold, &NetworkOptions::default());
     for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
-        let device = emulator(schedule);
+        let device = device(schedule);
         let streams = [(); 3].map(|()| Stream::new(&device).unwrap());
         let buffers = upload(&streams[0], &inputs);
         let options = NetworkOptions { images_per_turn: Some(1), ..NetworkOptions::default() };
@@ -157,11 +162,43 @@ fn turns_and_streams_do_not_show_in_the_logits() {
     }
 }
 
+/// A batch that comes again in the same buffers is a graph from the second time on; it reads what is there then.
+#[test]
+fn a_batch_that_comes_again_is_computed_again() {
+    let weights = weights(Variant::DeconvolutionRfa);
+    let inference = weights.inference(InputNorm::Apply);
+    let inputs = cases::engine_inputs(&weights);
+    let expected = run(&device(Schedule::Forward), &weights, InputNorm::Apply, &NetworkOptions::default());
+    let device = device(Schedule::Random(3));
+    let streams = [(); 2].map(|()| Stream::new(&device).unwrap());
+    let buffers = upload(&streams[0], &inputs);
+    let kept = upload(&streams[0], &inputs);
+    let options = NetworkOptions { images_per_turn: Some(1), ..NetworkOptions::default() };
+    let mut stage = NetworkStage::new(&device, &inference, &options).unwrap();
+    let output = DeviceBuffer::new(&device, expected.len() * 4).unwrap();
+    let mut submit = |stream: &Stream, num_images| {
+        let mut logits = vec![0f32; expected.len()];
+        stage.submit(stream, network_input(&buffers), num_images, output.all()).unwrap();
+        stream.download_now(bytemuck::cast_slice_mut(&mut logits), output.all()).unwrap();
+        logits
+    };
+    for _ in 0..3 {
+        assert_eq!(submit(&streams[0], 2), expected);
+    }
+    streams[0].fill(buffers[0].all(), 0).unwrap();
+    assert_ne!(submit(&streams[0], 2), expected);
+    streams[0].copy(buffers[0].all(), kept[0].all()).unwrap();
+    streams[0].fill(output.all(), 0).unwrap();
+    assert_eq!(submit(&streams[0], 1)[..10], expected[..10]);
+    assert_eq!(submit(&streams[1], 2), expected);
+    assert_eq!(submit(&streams[0], 2), expected);
+}
+
 /// What is no finite number stays visible, and stays with its image.
 #[test]
 fn a_nan_reaches_its_own_logits_and_no_others() {
     let weights = weights(Variant::Resnet50Rgb);
-    let device = emulator(Schedule::Forward);
+    let device = device(Schedule::Forward);
     let stream = Stream::new(&device).unwrap();
     let mut inputs = cases::engine_inputs(&weights);
     inputs[0].data[3 * 64 * 10 + 30] = f32::NAN;
@@ -178,7 +215,7 @@ fn a_nan_reaches_its_own_logits_and_no_others() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let device = emulator(Schedule::Forward);
+    let device = device(Schedule::Forward);
     let stream = Stream::new(&device).unwrap();
     let weights = weights(Variant::Upsampling);
     let inference = weights.inference(InputNorm::Fold);

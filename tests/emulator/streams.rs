@@ -265,3 +265,49 @@ fn a_trace_tells_what_took_its_time() {
     assert_eq!(names(TraceDetail::Phases), ["upload", "device", "download"]);
     assert!(stream.finish_trace().unwrap().is_empty());
 }
+
+#[test]
+fn a_graph_does_what_was_recorded_each_time_and_not_before() {
+    for schedule in SCHEDULES {
+        let device = device(schedule);
+        let stream = Stream::new(&device).unwrap();
+        let words = DeviceBuffer::new(&device, 16).unwrap();
+        let sum = DeviceBuffer::new(&device, 8).unwrap();
+        let mut staging = PinnedBuffer::new(&device, 16).unwrap();
+        stream.fill(sum.all(), 9).unwrap();
+        let graph = stream
+            .capture(|| {
+                let params =
+                    ChecksumWordsParams { words: words.ptr(0), checksum: sum.ptr(0), num_words: 4, reserved: 0 };
+                stream.fill(sum.all(), 0)?;
+                // SAFETY: all buffers outlive the launches of the graph.
+                unsafe {
+                    stream.upload(words.all(), staging.as_slice())?;
+                    stream.launch::<ChecksumWords>(Grid::x(2), 0, &params)
+                }
+            })
+            .unwrap();
+        assert_eq!(downloaded(&stream, &sum).unwrap(), [9; 8], "{schedule:?}: recorded, not done");
+        for round in 1..4u8 {
+            staging.as_mut_slice().fill(round);
+            // SAFETY: all buffers are alive, and the one on the host is left alone until the download below.
+            unsafe { stream.launch_graph(&graph).unwrap() };
+            let expected = checksum(&[u32::from_ne_bytes([round; 4]); 4]);
+            assert_eq!(downloaded(&stream, &sum).unwrap(), expected.to_le_bytes(), "{schedule:?}, round {round}");
+        }
+    }
+}
+
+#[test]
+fn what_a_graph_cannot_hold_is_refused() {
+    let device = device(Schedule::Forward);
+    let (stream, event) = (Stream::new(&device).unwrap(), Event::new(&device).unwrap());
+    let attempts: [&dyn Fn() -> Result<()>; 4] =
+        [&|| stream.synchronize(), &|| stream.record(&event), &|| stream.wait_for(&event), &|| {
+            stream.capture(|| Ok(())).map(drop)
+        }];
+    for attempt in attempts {
+        assert_eq!(stream.capture(attempt).unwrap_err().kind(), ErrorKind::Usage);
+    }
+    stream.synchronize().unwrap();
+}

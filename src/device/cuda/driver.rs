@@ -5,10 +5,10 @@
 
 use crate::{Error, ErrorKind, Result};
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUmodule,
-    CUstream,
+    self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
+    CUgraphExec, CUmodule, CUstream,
 };
-use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 
 /// Codes of the driver that mean something to us.
@@ -21,6 +21,8 @@ mod code {
     pub const NO_BINARY_FOR_GPU: c_int = 209;
     pub const UNSUPPORTED_PTX_VERSION: c_int = 222;
     pub const NOT_READY: c_int = 600;
+    pub const CAPTURE_UNSUPPORTED: c_int = 900;
+    pub const CAPTURE_INVALIDATED: c_int = 901;
     pub const SYSTEM_DRIVER_MISMATCH: c_int = 803;
 }
 
@@ -95,6 +97,12 @@ driver! {
     cuEventQuery(CUevent);
     cuEventSynchronize(CUevent);
     cuEventElapsedTime(*mut f32, CUevent, CUevent);
+    cuStreamBeginCapture_v2(CUstream, c_uint);
+    cuStreamEndCapture(CUstream, *mut CUgraph);
+    cuGraphInstantiateWithFlags(*mut CUgraphExec, CUgraph, c_ulonglong);
+    cuGraphLaunch(CUgraphExec, CUstream);
+    cuGraphExecDestroy(CUgraphExec);
+    cuGraphDestroy(CUgraph);
     cuLaunchKernel(
         CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream, *mut *mut c_void,
         *mut *mut c_void
@@ -162,6 +170,7 @@ impl Driver {
             code::SUCCESS => return Ok(()),
             code::OUT_OF_MEMORY => ErrorKind::OutOfMemory,
             code::NO_BINARY_FOR_GPU | code::UNSUPPORTED_PTX_VERSION => ErrorKind::KernelsNotBuilt,
+            code::CAPTURE_UNSUPPORTED | code::CAPTURE_INVALIDATED => ErrorKind::Usage,
             _ => ErrorKind::Device,
         };
         Err(Error::new(kind, format!("{} while {doing}", self.describe(code))))

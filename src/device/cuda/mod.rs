@@ -12,9 +12,12 @@ mod modules;
 
 pub use library_ops::{Libraries, LibraryOps};
 
-use super::{Address, Backend, Device, DeviceInfo, EventHandle, Launch, StreamHandle};
+use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, StreamHandle};
 use crate::{Error, ErrorKind, Result};
-use cudarc::driver::sys::{CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUstream, CUstream_flags};
+use cudarc::driver::sys::{
+    CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUgraphExec, CUstream, CUstream_flags,
+    CUstreamCaptureMode,
+};
 use driver::Driver;
 use modules::Module;
 use std::ffi::c_int;
@@ -316,5 +319,36 @@ impl Device for Cuda {
             )
         };
         self.driver.check(code, &format!("launching kernel `{}`", launch.kernel.name()))
+    }
+
+    unsafe fn begin_capture(&self, stream: StreamHandle) -> Result<()> {
+        self.enter()?;
+        // Of this thread alone: others may take memory meanwhile.
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as u32;
+        let code = unsafe { (self.driver.cuStreamBeginCapture_v2)(stream.cuda(), mode) };
+        self.driver.check(code, "beginning to record a graph")
+    }
+
+    unsafe fn end_capture(&self, stream: StreamHandle) -> Result<GraphHandle> {
+        self.enter()?;
+        let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let code = unsafe { (self.driver.cuStreamEndCapture)(stream.cuda(), &mut graph) };
+        self.driver.check(code, "recording a graph")?;
+        let code = unsafe { (self.driver.cuGraphInstantiateWithFlags)(&mut executable, graph, 0) };
+        unsafe { (self.driver.cuGraphDestroy)(graph) };
+        self.driver.check(code, "making a graph executable")?;
+        Ok(GraphHandle(executable as u64))
+    }
+
+    unsafe fn launch_graph(&self, stream: StreamHandle, graph: GraphHandle) -> Result<()> {
+        self.enter()?;
+        let code = unsafe { (self.driver.cuGraphLaunch)(graph.0 as CUgraphExec, stream.cuda()) };
+        self.driver.check(code, "launching a graph")
+    }
+
+    unsafe fn destroy_graph(&self, graph: GraphHandle) {
+        if self.enter().is_ok() {
+            unsafe { (self.driver.cuGraphExecDestroy)(graph.0 as CUgraphExec) };
+        }
     }
 }

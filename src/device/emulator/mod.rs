@@ -14,7 +14,9 @@ mod queues;
 mod random;
 mod workers;
 
-use super::{Address, Backend, Count, Device, DeviceInfo, EventHandle, KernelCounts, Launch, StreamHandle};
+use super::{
+    Address, Backend, Count, Device, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, StreamHandle,
+};
 use crate::abi::{Counter, KernelArch, KernelId};
 use crate::{Error, ErrorKind, Result};
 use queues::{EventState, Params, Queues, Work};
@@ -354,12 +356,12 @@ impl Device for Emulator {
     }
 
     unsafe fn destroy_stream(&self, stream: StreamHandle) {
-        // SAFETY: the caller's handle.
-        let _ = unsafe { self.synchronize_stream(stream) };
+        let _ = self.run_until(|state| state.queues.is_stream_empty(stream));
         self.lock().queues.destroy_stream(stream);
     }
 
     unsafe fn synchronize_stream(&self, stream: StreamHandle) -> Result<()> {
+        self.lock_well()?.queues.check_not_captured(stream)?;
         self.run_until(|state| state.queues.is_stream_empty(stream))
     }
 
@@ -372,13 +374,11 @@ impl Device for Emulator {
     }
 
     unsafe fn record_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
-        self.lock_well()?.queues.record(stream, event);
-        Ok(())
+        self.lock_well()?.queues.record(stream, event)
     }
 
     unsafe fn wait_event(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
-        self.lock_well()?.queues.wait(stream, event);
-        Ok(())
+        self.lock_well()?.queues.wait(stream, event)
     }
 
     unsafe fn has_happened(&self, event: EventHandle) -> Result<bool> {
@@ -452,6 +452,22 @@ impl Device for Emulator {
                 params: Params::copy_of(launch.params),
             },
         )
+    }
+
+    unsafe fn begin_capture(&self, stream: StreamHandle) -> Result<()> {
+        self.lock_well()?.queues.begin_capture(stream)
+    }
+
+    unsafe fn end_capture(&self, stream: StreamHandle) -> Result<GraphHandle> {
+        self.lock_well()?.queues.end_capture(stream)
+    }
+
+    unsafe fn launch_graph(&self, stream: StreamHandle, graph: GraphHandle) -> Result<()> {
+        self.lock_well()?.queues.launch_graph(stream, graph)
+    }
+
+    unsafe fn destroy_graph(&self, graph: GraphHandle) {
+        self.lock().queues.destroy_graph(graph);
     }
 
     fn take_counts(&self) -> BTreeMap<KernelId, KernelCounts> {

@@ -2,7 +2,8 @@
 
 use super::Schedule;
 use super::random::Random;
-use crate::device::{Address, EventHandle, Grid, StreamHandle};
+use crate::device::{Address, EventHandle, GraphHandle, Grid, StreamHandle};
+use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,7 @@ impl EventState {
 }
 
 /// One thing to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     Copy { to: u64, from: u64, len_bytes: usize },
     Fill { to: Address, byte: u8, len_bytes: usize },
@@ -34,7 +35,7 @@ pub(super) enum Work {
 }
 
 /// A kernel's parameters, aligned for any of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Params(Vec<u128>);
 
 impl Params {
@@ -56,13 +57,24 @@ pub(super) struct Queues {
     random: Random,
     streams: BTreeMap<StreamHandle, VecDeque<Work>>,
     events: BTreeMap<EventHandle, Arc<EventState>>,
+    /// What streams that are being recorded were given so far.
+    captures: BTreeMap<StreamHandle, Vec<Work>>,
+    graphs: BTreeMap<GraphHandle, Vec<Work>>,
     num_handles: u64,
 }
 
 impl Queues {
     pub fn new(schedule: Schedule) -> Self {
         let seed = if let Schedule::Random(seed) = schedule { seed } else { 0 };
-        Self { schedule, random: Random::new(seed), streams: BTreeMap::new(), events: BTreeMap::new(), num_handles: 0 }
+        Self {
+            schedule,
+            random: Random::new(seed),
+            streams: BTreeMap::new(),
+            events: BTreeMap::new(),
+            captures: BTreeMap::new(),
+            graphs: BTreeMap::new(),
+            num_handles: 0,
+        }
     }
 
     fn new_handle(&mut self) -> u64 {
@@ -78,6 +90,7 @@ impl Queues {
 
     pub fn destroy_stream(&mut self, stream: StreamHandle) {
         self.streams.remove(&stream);
+        self.captures.remove(&stream);
     }
 
     pub fn create_event(&mut self) -> EventHandle {
@@ -94,23 +107,67 @@ impl Queues {
         self.events.get(&event).cloned()
     }
 
-    /// Puts work at the end of a stream.
+    /// Puts work at the end of a stream, or of what is recorded from it.
     pub fn push(&mut self, stream: StreamHandle, work: Work) {
-        self.streams.entry(stream).or_default().push_back(work);
+        match self.captures.get_mut(&stream) {
+            Some(recorded) => recorded.push(work),
+            None => self.streams.entry(stream).or_default().push_back(work),
+        }
     }
 
-    pub fn record(&mut self, stream: StreamHandle, event: EventHandle) {
+    /// Fails while the stream is being recorded: waits and events cannot be.
+    pub fn check_not_captured(&self, stream: StreamHandle) -> Result<()> {
+        match self.captures.contains_key(&stream) {
+            true => Err(Error::new(
+                ErrorKind::Usage,
+                "a stream that is being recorded takes copies, fills and launches only",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    pub fn begin_capture(&mut self, stream: StreamHandle) -> Result<()> {
+        self.check_not_captured(stream)?;
+        self.captures.insert(stream, Vec::new());
+        Ok(())
+    }
+
+    pub fn end_capture(&mut self, stream: StreamHandle) -> Result<GraphHandle> {
+        let recorded = self.captures.remove(&stream);
+        let recorded = recorded.ok_or_else(|| Error::new(ErrorKind::Usage, "nothing is being recorded"))?;
+        let handle = GraphHandle(self.new_handle());
+        self.graphs.insert(handle, recorded);
+        Ok(handle)
+    }
+
+    pub fn launch_graph(&mut self, stream: StreamHandle, graph: GraphHandle) -> Result<()> {
+        let recorded = self.graphs.get(&graph).cloned();
+        let recorded =
+            recorded.ok_or_else(|| Error::new(ErrorKind::Internal, "a graph that this device does not know"))?;
+        recorded.into_iter().for_each(|work| self.push(stream, work));
+        Ok(())
+    }
+
+    pub fn destroy_graph(&mut self, graph: GraphHandle) {
+        self.graphs.remove(&graph);
+    }
+
+    pub fn record(&mut self, stream: StreamHandle, event: EventHandle) -> Result<()> {
+        self.check_not_captured(stream)?;
         if let Some(event) = self.event(event) {
             let recording = event.num_recorded.fetch_add(1, Ordering::Relaxed) + 1;
             self.push(stream, Work::Record { event, recording });
         }
+        Ok(())
     }
 
-    pub fn wait(&mut self, stream: StreamHandle, event: EventHandle) {
+    pub fn wait(&mut self, stream: StreamHandle, event: EventHandle) -> Result<()> {
+        self.check_not_captured(stream)?;
         if let Some(event) = self.event(event) {
             let recording = event.num_recorded.load(Ordering::Relaxed);
             self.push(stream, Work::Wait { event, recording });
         }
+        Ok(())
     }
 
     pub fn is_stream_empty(&self, stream: StreamHandle) -> bool {

@@ -1,0 +1,5 @@
+//! What a session's threads wait with. A module of its own, so that `tests/model` can put a scheduler in its place that tries many
+//! interleavings.
+
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+pub(crate) use std::thread;
