@@ -290,13 +290,23 @@ fn reports_hold_every_measurement_and_mark_what_is_not_valid() {
 #[test]
 fn latencies_are_drawn_over_the_rate() {
     let folder = Folder::new();
-    let record = folder.record("latency --weights small.safetensors --images 2 --batch 4 --rate 200,400", 0);
+    let mut record: Value = serde_json::from_str(&made_up(STEADY, true)).unwrap();
+    let arrivals = [json!("one-at-a-time"), json!({ "load-percent": 50 }), json!({ "per-second": 400.0 })];
+    let results = arrivals.map(|arrivals| {
+        let mut result = record["results"][0].clone();
+        result["settings"]["scenario"] = json!("latency");
+        result["settings"]["arrivals"] = arrivals;
+        result
+    });
+    record["results"] = json!(results);
     folder.write("latency.json", record.to_string());
     let svg = folder.text("bench report --format svg latency.json", 0);
-    assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
-    assert_eq!(svg.matches("<circle").count(), 8, "{svg}");
+    // A curve per quantile, a point per random rate.
+    assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (4, 8), "{svg}");
     let markdown = folder.text("bench report latency.json", 0);
-    assert!(markdown.contains("| one at a time |") && markdown.contains("| 400 images/s offered |"), "{markdown}");
+    for arrivals in ["one at a time", "50 % load", "400 images/s offered"] {
+        assert!(markdown.contains(&format!("| {arrivals} |")), "{markdown}");
+    }
 }
 
 /// Three runs a side, in turns: the runs are the samples, not their windows.

@@ -118,15 +118,19 @@ impl OpenLoop<'_> {
         }
         let tickets = Mutex::new(tickets);
         thread::scope(|scope| {
-            scope.spawn(move || self.arrive(start, &requests));
+            let arrivals = scope.spawn(move || self.arrive(start, &requests));
             // As many collectors as batches under way: none waits for another's batch.
             let spawn = |free: SyncSender<()>| scope.spawn(|| collect(&tickets, free));
             let collectors: Vec<_> = (0..self.in_flight).map(|_| spawn(free.clone())).collect();
             // With the last collector goes the last sender: should all have failed, nobody waits for a place.
             drop(free);
-            let unanswered = self.gather(&arrived, &places, &submitted, start + 2 * self.duration);
+            let given_up = self.gather(&arrived, &places, &submitted, start + 2 * self.duration);
             drop(submitted);
-            let mut all = Served { answers: unanswered, num_batches: 0 };
+            let _ = arrivals.join();
+            let at = Instant::now();
+            let unanswered = |request| Answer { request, at, outcome: "failed:unanswered".into() };
+            let answers = given_up.into_iter().chain(arrived.try_iter()).map(unanswered).collect();
+            let mut all = Served { answers, num_batches: 0 };
             for collector in collectors {
                 let served = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
                 all.answers.extend(served.answers);
@@ -153,19 +157,17 @@ impl OpenLoop<'_> {
         }
     }
 
-    /// Forms batches and submits them. Gives back what was never submitted.
+    /// Forms batches and submits them, until there are no more requests or it is time to give up. Gives back the request that this met.
     fn gather(
         &self,
         arrived: &Receiver<Request>,
         places: &Receiver<()>,
         submitted: &Sender<(Vec<Request>, Ticket)>,
         give_up: Instant,
-    ) -> Vec<Answer> {
+    ) -> Option<Request> {
         while let (Ok(()), Ok(first)) = (places.recv(), arrived.recv()) {
             if Instant::now() > give_up {
-                let at = Instant::now();
-                let unanswered = |request| Answer { request, at, outcome: "failed:unanswered".into() };
-                return std::iter::once(first).chain(arrived.try_iter()).map(unanswered).collect();
+                return Some(first);
             }
             let requests = self.gather_batch(first, arrived);
             let mut batch = Batch::new();
@@ -176,7 +178,7 @@ impl OpenLoop<'_> {
                 break;
             }
         }
-        Vec::new()
+        None
     }
 
     /// What is there already, and what comes while the first one waits.
