@@ -277,9 +277,7 @@ fn panics_in_callbacks_harm_nobody() {
         let (mut feeder, outcomes) = session.stream();
         std::thread::scope(|scope| {
             scope.spawn(move || while feeder.push((), photo(5, 0)).is_continue() {});
-            for _ in outcomes {
-                panic!("on purpose");
-            }
+            outcomes.for_each(|_| panic!("on purpose"));
         });
     }));
     assert!(caught.is_err());
