@@ -12,6 +12,7 @@ pub mod abi;
 pub mod capi;
 pub mod cpu;
 pub mod device;
+pub mod dlpack;
 pub mod error;
 pub mod files;
 pub mod jpeg;

@@ -21,12 +21,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("session", &["stages", "plan", "device", "cpu", "network", "resample", "jpeg", "abi", "tensor", "sync", "error"]),
     ("synth", &["jpeg", "error"]),
     ("sources", &["error"]),
+    ("dlpack", &["device", "jpeg", "tensor", "error"]),
     ("capi", &["session", "network", "resample", "jpeg", "error"]),
 ];
 
 /// Where `unsafe` may stand: the boundaries to the device and to C, memory maps, SIMD.
 const MAY_BE_UNSAFE: &[&str] =
-    &["src/abi/", "src/capi/", "src/device/", "src/stages/", "src/cpu/input.rs", "src/cpu/network/"];
+    &["src/abi/", "src/capi/", "src/device/", "src/dlpack.rs", "src/stages/", "src/cpu/input.rs", "src/cpu/network/"];
 
 /// A source file: its path from the crate's root, and its code without comments and without its tests.
 struct Source {

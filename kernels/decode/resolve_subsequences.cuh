@@ -107,7 +107,7 @@ struct ResolveScan {
             return;
         }
         ++smem.num_serial;
-        const SubsequenceRange range = find_subsequence(segments(), num_segments, scan.subsequence_bytes, i);
+        const BitRange range = find_subsequence(segments(), num_segments, scan.subsequence_bytes, i).range;
         Trajectory t;
         t.start(smem.tables, p.batch.destuffed + scan.destuffed_offset, range, state);
         while (t.position_bits() < range.end_bits) {

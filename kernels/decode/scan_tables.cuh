@@ -125,7 +125,7 @@ struct Trajectory {
     DcSums dc;
     uint32_t start_state;
 
-    __device__ __forceinline__ void start(const ScanTables &tables, const uint32_t *words, const SubsequenceRange &range, uint32_t state) {
+    __device__ __forceinline__ void start(const ScanTables &tables, const uint32_t *words, const BitRange &range, uint32_t state) {
         reader.window.seek(words, min(range.start_bits + state_behind_bits(state), range.segment_end_bits));
         reader.enter(tables, state_mcu_block(state), state_z(state));
         num_blocks = 0;

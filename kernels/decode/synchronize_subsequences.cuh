@@ -14,12 +14,13 @@
 #include "decode/scan_tables.cuh"
 #include "decode/segments.cuh"
 
-/* Places in a subsequence where the guess's state is kept: every 256 bits at first, since most fall into step there, then one. */
-static constexpr uint32_t CHECKPOINT_STEP_BITS = 256;
-static constexpr uint32_t NUM_CHECKPOINTS = 9;
+/* Places in a subsequence where the guess's state is kept: densely at first, since most fall into step there. */
+static constexpr uint32_t NUM_CHECKPOINTS = 6;
 
 __device__ __forceinline__ uint32_t checkpoint_bits(uint32_t checkpoint) {
-    return checkpoint + 1 < NUM_CHECKPOINTS ? (checkpoint + 1) * CHECKPOINT_STEP_BITS : 2 * (NUM_CHECKPOINTS - 1) * CHECKPOINT_STEP_BITS;
+    constexpr uint32_t STEP_BITS = 256;
+    constexpr uint32_t STEPS = 0xf85321; /* 1, 2, 3, 5, 8 and 15, a nibble each. */
+    return (STEPS >> 4 * checkpoint & 15) * STEP_BITS;
 }
 
 /* One warp does all that is left after the guesses: its lanes take one subsequence after the other, and the more they share, the less
@@ -45,15 +46,21 @@ __device__ __forceinline__ uint32_t guess_offset_bits(int64_t subsequence_idx) {
     return static_cast<uint32_t>(subsequence_idx * 11 % 31);
 }
 
+/* Where a trajectory began and ended. */
+struct StatePair {
+    uint16_t start;
+    uint16_t end;
+};
+
 struct SynchronizeSubsequencesSmem {
     /* What the latest round found, and the guess, which later trajectories are compared with. */
-    SubsequenceRecord latest[SYNCHRONIZE_THREADS];
+    StatePair latest[SYNCHRONIZE_THREADS];
     SubsequenceRecord guesses[SYNCHRONIZE_THREADS];
     /* The guess's state and counts at each checkpoint. */
     uint32_t checkpoint_blocks[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
     uint32_t checkpoint_dc[2][NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
     uint16_t checkpoint_states[NUM_CHECKPOINTS][SYNCHRONIZE_THREADS];
-    SubsequenceRange ranges[SYNCHRONIZE_THREADS];
+    BitRange ranges[SYNCHRONIZE_THREADS];
     uint32_t num_records[SYNCHRONIZE_THREADS];
     /* What the round has to decode: subsequence of the CTA, and start state << 16. */
     uint32_t jobs[SYNCHRONIZE_THREADS];
@@ -82,7 +89,7 @@ struct Synchronization {
 
     /* Where the trajectory has to stop next: at a checkpoint, or, behind the last one, at the subsequence's end. */
     __device__ __forceinline__ uint32_t goal_bits(uint32_t local, uint32_t checkpoint) const {
-        const SubsequenceRange &range = smem.ranges[local];
+        const BitRange &range = smem.ranges[local];
         return checkpoint == NUM_CHECKPOINTS ? range.end_bits : min(range.start_bits + checkpoint_bits(checkpoint), range.end_bits);
     }
 
@@ -93,7 +100,7 @@ struct Synchronization {
 
     /* Keeps what a round found: for the next round, and for the next stage, unless the subsequence is the tile's before. */
     __device__ __forceinline__ void keep(uint32_t local, const SubsequenceRecord &record) const {
-        smem.latest[local] = record;
+        smem.latest[local] = {record.start_state, record.end_state};
         const uint32_t record_idx = smem.num_records[local]++;
         if (local % TILE_THREADS >= TILE_OVERLAP) {
             own_subsequence(local).records[record_idx] = record;
@@ -104,7 +111,7 @@ struct Synchronization {
      * everything: in nested ones the lanes of a warp would wait for the slowest at each checkpoint. */
     __device__ __forceinline__ void decode_guess(uint32_t state) const {
         const uint32_t local = threadIdx.x;
-        const SubsequenceRange &range = smem.ranges[local];
+        const BitRange &range = smem.ranges[local];
         Trajectory t;
         start(t, local, state);
         uint32_t checkpoint = 0;
@@ -135,17 +142,18 @@ struct Synchronization {
         smem.checkpoint_dc[1][checkpoint][local] = t.dc.pair[1];
     }
 
-    /* Lists the subsequences whose start state is not the latest end state before them. Returns how many there are. */
-    __device__ __forceinline__ uint32_t list_jobs(bool is_used) const {
+    /* Lists the subsequences whose start state is not the latest end state before them. `is_follower`: there is one before this thread's, in
+     * its segment and tile. Returns how many there are. */
+    __device__ __forceinline__ uint32_t list_jobs(bool is_follower) const {
         const uint32_t local = threadIdx.x;
         if (local == 0) {
             smem.num_jobs = 0;
             smem.next_job = 0;
         }
         __syncthreads();
-        if (is_used && local % TILE_THREADS > 0 && !smem.ranges[local].is_first) {
-            const uint32_t state = smem.latest[local - 1].end_state;
-            if (state != smem.latest[local].start_state) {
+        if (is_follower) {
+            const uint32_t state = smem.latest[local - 1].end;
+            if (state != smem.latest[local].start) {
                 smem.jobs[atomicAdd(&smem.num_jobs, 1u)] = local | state << 16;
             }
         }
@@ -247,22 +255,22 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
     const int64_t subsequence_idx = static_cast<int64_t>(work.first) - TILE_OVERLAP + local % TILE_THREADS;
     const bool is_used = work.first < state.num_subsequences && subsequence_idx >= 0 && subsequence_idx < state.num_subsequences;
     smem.num_records[local] = 0;
-    uint32_t guess = 0;
+    SubsequencePlace place = {};
     if (is_used) {
-        smem.ranges[local] = find_subsequence(batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
-                                              static_cast<uint32_t>(subsequence_idx));
-        guess = smem.ranges[local].is_first ? pack_state(0, 0, scan.z_begin)
-                                            : pack_state(guess_offset_bits(subsequence_idx), 0, scan.z_begin);
+        place = find_subsequence(batch.segments + scan.first_segment, state.num_segments, scan.subsequence_bytes,
+                                 static_cast<uint32_t>(subsequence_idx));
+        smem.ranges[local] = place.range;
     }
     __syncthreads();
 
     const Synchronization run = {smem, batch.tables, smem_tail<uint16_t>(smem)};
     if (is_used) {
-        run.decode_guess(guess);
+        const uint32_t offset_bits = place.is_first ? 0 : guess_offset_bits(subsequence_idx);
+        run.decode_guess(pack_state(offset_bits, 0, scan.z_begin));
     }
     __syncthreads();
     for (uint32_t round = 1; round < MAX_RECORDS; ++round) {
-        const uint32_t num_jobs = run.list_jobs(is_used);
+        const uint32_t num_jobs = run.list_jobs(is_used && local % TILE_THREADS > 0 && !place.is_first);
         if (num_jobs == 0) {
             break;
         }
@@ -276,7 +284,7 @@ __device__ void synchronize_subsequences(const SynchronizeSubsequencesParams &p,
         Subsequence &own = run.own_subsequence(local);
         own.num_records = smem.num_records[local];
         own.selected = smem.num_records[local] - 1;
-        own.segment = smem.ranges[local].segment_idx;
+        own.segment = place.segment_idx;
     }
 }
 

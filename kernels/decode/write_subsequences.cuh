@@ -24,23 +24,23 @@ __device__ void write_subsequences(const WriteSubsequencesParams &p, WriteSmem &
         return;
     }
     const Segment *segments = p.batch.segments + scan.first_segment;
-    const SubsequenceRange range = find_subsequence(segments, state.num_segments, scan.subsequence_bytes, subsequence_idx);
-    const uint32_t interval = segments[range.segment_idx].interval;
+    const SubsequencePlace place = find_subsequence(segments, state.num_segments, scan.subsequence_bytes, subsequence_idx);
+    const uint32_t interval = segments[place.segment_idx].interval;
     SegmentRun run;
     run.num_blocks = interval_blocks(scan, interval);
     if (start.first_block >= run.num_blocks) {
         return;
     }
     Trajectory at;
-    at.start(smem.tables, p.batch.destuffed + scan.destuffed_offset, range, packed);
+    at.start(smem.tables, p.batch.destuffed + scan.destuffed_offset, place.range, packed);
     run.reader = at.reader;
     run.prediction = {{start.dc[0], start.dc[1]}};
     run.first_mcu = interval * scan.interval_mcus;
     run.block = start.first_block;
-    run.stop_bits = range.end_bits;
-    run.end_bits = range.segment_end_bits;
+    run.stop_bits = place.range.end_bits;
+    run.end_bits = place.range.segment_end_bits;
     run.has_bad_code = has_bad_code;
-    const SegmentWriter writer = {smem, smem_tail<uint16_t>(smem), p.batch.tables, scan, p.batch.segment_results[scan.first_segment + range.segment_idx]};
+    const SegmentWriter writer = {smem, smem_tail<uint16_t>(smem), p.batch.tables, scan, p.batch.segment_results[scan.first_segment + place.segment_idx]};
     writer.write(run, p.batch.coefficients);
 }
 

@@ -133,7 +133,7 @@ struct SegmentWriter {
             }
             if (is_dc || (entry_size_bits(entry) > 0 && entry_advance(entry) != BLOCK_END)) {
                 const uint32_t k = reader.z + entry_advance(entry) - 1;
-                coefficients[natural_index(smem.natural_order, k)] = static_cast<int16_t>(value << shift);
+                coefficients[natural_index(smem.natural_order, k)] = static_cast<int16_t>(static_cast<uint32_t>(value) << shift);
             }
             if (reader.pass_symbol(smem.tables, entry)) {
                 if (entry_is_eob_run(entry)) {
