@@ -260,7 +260,7 @@ mod tests {
             let slowness = if self.num_batches <= 10 { 10 } else { 1 };
             let latency = Duration::from_millis(files.len() as u64 * slowness);
             std::thread::sleep(latency);
-            let word = |idx: usize| if (idx + 1) % self.fails_every == 0 { "failed:x" } else { "complete" };
+            let word = |idx: usize| if (idx + 1).is_multiple_of(self.fails_every) { "failed:x" } else { "complete" };
             let outcomes = (0..files.len()).map(|idx| word(idx).to_string()).collect();
             Ok(Some(Finished { latency, outcomes, num_bytes: 1000, num_pixels: 2000 }))
         }
