@@ -472,7 +472,8 @@ mod tests {
         assert_eq!(Weights::load(folder.path()).unwrap_err().kind(), ErrorKind::Weights);
         let missing = folder.path().join("none");
         assert_eq!(Weights::load(&missing).unwrap_err().kind(), ErrorKind::Io);
-        let error = small().save(folder.path().join("no/such/folder"), Precision::F32).unwrap_err();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = small().save(folder.path().join("file/below"), Precision::F32).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
     }
 
