@@ -208,18 +208,18 @@ fn files_that_change_while_they_are_read() {
             }
         });
         let start = Instant::now();
-        let mut num_items = 0;
+        let (mut num_items, mut longest) = (0, 0);
         while start.elapsed() < Duration::from_millis(500) {
-            if let Ok(read) = read_file(&file, u64::MAX) {
-                assert!(bytes.starts_with(&read));
-            }
+            // What is read may be a mixture, with zeros where the file was just cut.
+            longest = read_file(&file, u64::MAX).map_or(0, |read| read.len()).max(longest);
             Sources::new([&shard], u64::MAX).for_each(|_| {
                 num_items += 1;
                 ControlFlow::Continue(())
             });
         }
+        // Before any assertion: the writer goes on until then.
         is_over.store(true, Ordering::Relaxed);
-        assert!(num_items > 0);
+        assert!(num_items > 0 && longest <= bytes.len());
     });
 }
 
