@@ -1,5 +1,6 @@
 //! The emulator itself: the words of CUDA, the mistakes it must catch, and streams that run late.
 
+mod forgetful;
 mod mistakes;
 mod selftest;
 mod streams;
