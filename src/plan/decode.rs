@@ -70,8 +70,8 @@ pub struct Wave {
     pub segment_tiles: Vec<WorkTile>,
     /// Tiles of `refine_segments`.
     pub refine_tiles: Vec<WorkTile>,
-    /// All but refinement scans.
-    pub first_scans: Vec<WorkTile>,
+    /// Tiles of `clear_unfinished`: scans that can break off in a block with something of it written.
+    pub clear_tiles: Vec<WorkTile>,
 }
 
 impl Wave {
@@ -79,7 +79,7 @@ impl Wave {
         self.subsequence_tiles.clear();
         self.segment_tiles.clear();
         self.refine_tiles.clear();
-        self.first_scans.clear();
+        self.clear_tiles.clear();
     }
 }
 
@@ -378,7 +378,10 @@ impl Builder {
         wave.subsequence_tiles.extend(tiles(desc.max_subsequences, TILE_THREADS));
         let segment_tiles = tiles(max_segments(desc), TILE_THREADS);
         if u32::from(desc.kind) == SCAN_FIRST {
-            wave.first_scans.push(WorkTile { scan_idx, first: 0 });
+            // A block of a progressive file's DC is one symbol: it is written whole or not at all.
+            if desc.is_progressive == 0 || desc.z_begin > 0 {
+                wave.clear_tiles.push(WorkTile { scan_idx, first: 0 });
+            }
             wave.segment_tiles.extend(segment_tiles);
         } else {
             wave.refine_tiles.extend(segment_tiles);

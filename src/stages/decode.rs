@@ -231,8 +231,8 @@ impl DecodeStage {
             stream.launch::<abi::WriteSegments>(grid(wave.segment_tiles), lookup_bytes, &params)?;
             let params = abi::RefineSegmentsParams { batch, tiles: tiles(wave.refine_tiles) };
             stream.launch::<abi::RefineSegments>(grid(wave.refine_tiles), lookup_bytes, &params)?;
-            let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.first_scans) };
-            stream.launch::<abi::ClearUnfinished>(grid(wave.first_scans), 0, &params)
+            let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.clear_tiles) };
+            stream.launch::<abi::ClearUnfinished>(grid(wave.clear_tiles), 0, &params)
         }
     }
 
@@ -360,7 +360,7 @@ struct WaveLayout {
     subsequence_tiles: Region,
     segment_tiles: Region,
     refine_tiles: Region,
-    first_scans: Region,
+    clear_tiles: Region,
 }
 
 impl UploadLayout {
@@ -371,7 +371,7 @@ impl UploadLayout {
             subsequence_tiles: tiles(&wave.subsequence_tiles),
             segment_tiles: tiles(&wave.segment_tiles),
             refine_tiles: tiles(&wave.refine_tiles),
-            first_scans: tiles(&wave.first_scans),
+            clear_tiles: tiles(&wave.clear_tiles),
         });
         let waves = waves.collect();
         let destuff_tiles = tiles(&plan.destuff_tiles);
@@ -400,7 +400,7 @@ impl UploadLayout {
             put(layout.subsequence_tiles, bytemuck::cast_slice(&wave.subsequence_tiles));
             put(layout.segment_tiles, bytemuck::cast_slice(&wave.segment_tiles));
             put(layout.refine_tiles, bytemuck::cast_slice(&wave.refine_tiles));
-            put(layout.first_scans, bytemuck::cast_slice(&wave.first_scans));
+            put(layout.clear_tiles, bytemuck::cast_slice(&wave.clear_tiles));
         }
         for (image_idx, range, offset_bytes) in &plan.data {
             let region = Region { offset_bytes: self.data.offset_bytes + offset_bytes, len_bytes: range.len() };

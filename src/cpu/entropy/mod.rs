@@ -23,7 +23,7 @@
 //!
 //! 1. **Truncated**: a block is received when every bit that it takes lies within the piece. The first block that is not received
 //!    ends the interval: neither it nor any later block of the interval holds anything of this scan (sequential scans: they
-//!    are zero). In the block that a first scan of a band breaks off in, the band is zero, even where the last coefficient of a lower
+//!    are zero). In the block that a first scan of AC breaks off in, its band is zero, even where the last coefficient of a lower
 //!    band had reached into it. The fault lies at the end of the piece.
 //! 2. **BadCode**: a pattern that is no code, all 17 bits of it within the piece. In a sequential scan decoding goes on as above. In a
 //!    progressive scan it ends the interval as in rule 1; so does a new coefficient of a refinement scan whose category is not 1.
