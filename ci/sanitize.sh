@@ -30,7 +30,7 @@ else
         grep -q "$noticed" "$log" || { echo "a mistake made on purpose went unnoticed: no \`$noticed\` in $log" >&2; exit 1; }
     done
     day=$((10#$(date -u +%j)))
-    export DCTFLOW_ENGINES=emulator
+    export DCTFLOW_REQUIRE_ENGINES=emulator DCTFLOW_ENGINES=emulator
     DCTFLOW_TEST_SHARE=$((day % 4))/4 run --test conformance the_matrix
     DCTFLOW_TEST_SHARE=$((day % 64))/64 run --test damaged
     run --test fuzz_replay -- --skip damaged_photos
