@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::iter::Cycle;
 use std::slice::Iter;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dctflow::Result;
 
@@ -201,11 +201,11 @@ pub fn measure(
     let warm_up = warm_up(workload, &mut batches, duration)?;
     let meter = Meter::start(warm_up, workload.reading());
     let bar = progress::seconds(duration.as_secs_f64()).with_message("measuring");
-    let start = Instant::now();
+    let start = workload.now();
     let mut tallies = Vec::new();
-    while tallies.is_empty() || start.elapsed() < duration {
+    while tallies.is_empty() || (workload.now() - start) < duration {
         tallies.push(run_window(workload, &mut batches, duration / NUM_WINDOWS)?);
-        bar.set_position(start.elapsed().as_millis() as u64);
+        bar.set_position((workload.now() - start).as_millis() as u64);
     }
     bar.finish_and_clear();
     Ok(meter.stop(settings, tallies, workload.reading()))
@@ -214,15 +214,15 @@ pub fn measure(
 /// Runs windows until the last three agree, or for too long.
 fn warm_up(workload: &mut dyn Workload, batches: &mut Batches<'_>, duration: Duration) -> Result<WarmUp> {
     let spinner = progress::message("warming up");
-    let start = Instant::now();
+    let start = workload.now();
     let mut rates = Vec::new();
     let mut steady = false;
-    while !steady && (rates.is_empty() || start.elapsed() < MAX_WARM_UP * duration) {
+    while !steady && (rates.is_empty() || (workload.now() - start) < MAX_WARM_UP * duration) {
         rates.push(run_window(workload, batches, duration / NUM_WINDOWS)?.images_per_s());
         steady = is_steady(&rates);
     }
     spinner.finish_and_clear();
-    Ok(WarmUp { seconds: start.elapsed().as_secs_f64(), windows: rates.len() as u64, steady })
+    Ok(WarmUp { seconds: (workload.now() - start).as_secs_f64(), windows: rates.len() as u64, steady })
 }
 
 fn is_steady(rates: &[f64]) -> bool {
@@ -233,33 +233,37 @@ fn is_steady(rates: &[f64]) -> bool {
 
 /// Runs whole batches until `time` is over; at least one.
 fn run_window(workload: &mut dyn Workload, batches: &mut Batches<'_>, time: Duration) -> Result<Tally> {
-    let start = Instant::now();
+    let start = workload.now();
     let mut tally = Tally::default();
-    while tally.images == 0 || start.elapsed() < time {
+    while tally.images == 0 || (workload.now() - start) < time {
         if let Some(finished) = workload.submit(&batches.next())? {
             tally.add(finished);
         }
     }
-    tally.seconds = start.elapsed().as_secs_f64();
+    tally.seconds = (workload.now() - start).as_secs_f64();
     Ok(tally)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
-    /// Takes 1 ms per image, the first ten batches ten times as much; every `fails_every`th image fails.
+    /// Takes 1 ms per image, and ten times as much for the first batch, then less and less, until the tenth; every
+    /// `fails_every`th image fails. Its time passes at once.
     struct Sleeper {
+        now: Instant,
         num_batches: u32,
         fails_every: usize,
     }
 
     impl Workload for Sleeper {
         fn submit(&mut self, files: &[&File]) -> Result<Option<Finished>> {
+            let slowness = 10u32.saturating_sub(self.num_batches).max(1);
             self.num_batches += 1;
-            let slowness = if self.num_batches <= 10 { 10 } else { 1 };
-            let latency = Duration::from_millis(files.len() as u64 * slowness);
-            std::thread::sleep(latency);
+            let latency = slowness * Duration::from_millis(files.len() as u64);
+            self.now += latency;
             let word = |idx: usize| if (idx + 1).is_multiple_of(self.fails_every) { "failed:x" } else { "complete" };
             let outcomes = (0..files.len()).map(|idx| word(idx).to_string()).collect();
             Ok(Some(Finished { latency, outcomes, num_bytes: 1000, num_pixels: 2000 }))
@@ -268,6 +272,10 @@ mod tests {
         fn reading(&self) -> Reading {
             let stages = vec![("sleep", Duration::from_millis(u64::from(self.num_batches)))];
             Reading { stages, uploaded_bytes: Some(u64::from(self.num_batches) * 100) }
+        }
+
+        fn now(&self) -> Instant {
+            self.now
         }
     }
 
@@ -282,7 +290,8 @@ mod tests {
             arrivals: None,
         };
         let files = [File { bytes: vec![1], num_pixels: 1 }];
-        measure(&mut Sleeper { num_batches: 0, fails_every }, &files, settings, Duration::from_millis(300)).unwrap()
+        let mut sleeper = Sleeper { now: Instant::now(), num_batches: 0, fails_every };
+        measure(&mut sleeper, &files, settings, Duration::from_millis(300)).unwrap()
     }
 
     fn codes(measurement: &Measurement) -> Vec<&str> {
@@ -292,7 +301,8 @@ mod tests {
     #[test]
     fn the_numbers_fit_together_and_the_warm_up_is_left_out() {
         let measured = sleep(1000);
-        assert!(measured.warm_up.windows >= 3 && measured.seconds >= 0.3, "{measured:?}");
+        assert!(measured.warm_up.steady && measured.warm_up.windows > 3, "{measured:?}");
+        assert!((measured.seconds - 0.3).abs() < 1e-9 && measured.rate_cv < 1e-9, "{measured:?}");
         assert_eq!(measured.images, measured.windows.iter().map(|window| window.images).sum::<u64>());
         assert_eq!((measured.mean_batch, measured.latency.count * 2), (2.0, measured.images));
         assert_eq!((measured.latency.ms_p50, measured.latency.ms_max, measured.latency.cv), (2.0, 2.0, 0.0));

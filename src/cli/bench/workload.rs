@@ -25,6 +25,11 @@ pub trait Workload {
 
     /// What was counted so far.
     fn reading(&self) -> Reading;
+
+    /// The time by which it is measured: a test's workload has its own.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// What a workload has counted since it was made.
