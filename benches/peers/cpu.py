@@ -137,12 +137,13 @@ def run_group(tasks, runners, rounds):
 def ratio(ours, theirs):
     """How many times as fast ours is: geometric mean of paired rounds, and its 95 % interval (Student's t)."""
     logs = [math.log(b / a) for a, b in zip(ours, theirs)]
-    mean, half = statistics.fmean(logs), 0.0
+    # One round has no interval.
+    mean, half = statistics.fmean(logs), math.inf
     if len(logs) > 1:
         # More than ten rounds: the quantile of nine degrees of freedom, a little too careful.
         t = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}.get(len(logs) - 1, 2.262)
         half = t * statistics.stdev(logs) / math.sqrt(len(logs))
-    return [round(math.exp(x), 3) for x in (mean, mean - half, mean + half)]
+    return [round(math.exp(x), 3) if math.isfinite(x) else None for x in (mean, mean - half, mean + half)]
 
 
 def results_of(group, seconds, about):
@@ -184,7 +185,7 @@ def table(results):
 
 def ratio_cell(ratios):
     return "; ".join(
-        f"{mean:.2f} ({low:.2f} to {high:.2f})" + (f" with {task.split(':')[1]}" if ":" in task else "")
+        f"{mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "") + (f" with {task.split(':')[1]}" if ":" in task else "")
         for task, (mean, low, high) in ratios.items()
     )
 

@@ -183,7 +183,8 @@ def summarise(results):
         if not name.startswith("dctflow") and rates and len(rates) == len(ours):
             # `ratio` takes seconds.
             result["dctflow_times_as_fast"] = ratio([1 / r for r in ours], [1 / r for r in rates])
-            cell = "{:.2f} ({:.2f} to {:.2f})".format(*result["dctflow_times_as_fast"])
+            mean, low, high = result["dctflow_times_as_fast"]
+            cell = f"{mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "")
         shown = f"{statistics.median(rates):.0f}" if rates else f"not run: {result['absent']}"
         print(f"| {name} | {shown} | {cell} |")
 

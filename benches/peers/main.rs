@@ -64,7 +64,7 @@ fn make_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 fn read_files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        let bytes = fs::read(path)?;
+        let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let is_complete = dctflow::cpu::decode(&bytes, &Limits::default()).report.status == Status::Complete;
         if is_complete && zune_pixels(&bytes).is_ok() && jpeg_decoder_pixels(&bytes).is_ok() {
             files.push((path.clone(), bytes));
