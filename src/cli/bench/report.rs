@@ -219,8 +219,8 @@ fn svg(records: &[Record]) -> String {
     }
     for (arrivals, _) in &split {
         for (name, series) in latency_series(arrivals) {
-            let title = format!("Latency from the intended arrival: {name}");
-            charts.curves(&title, ("images answered per second", "milliseconds"), &series);
+            let labels = ("images answered per second", &*format!("milliseconds: {name}"));
+            charts.curves("Latency from the intended arrival", labels, &series);
         }
     }
     let captions: Vec<String> = records
