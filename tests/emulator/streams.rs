@@ -184,6 +184,30 @@ fn writing_to_a_forbidden_zone_inside_a_buffer() {
 }
 
 #[test]
+fn copies_and_fills_that_touch_a_forbidden_zone() {
+    type Touch = fn(&Stream, &DeviceBuffer, &DeviceBuffer) -> Result<()>;
+    let touches: [(&str, Touch); 3] = [
+        ("a fill of 8 bytes", |stream, buffer, _| stream.fill(buffer.slice(505..513), 1)),
+        ("a copy of 300 bytes", |stream, buffer, other| stream.copy(other.slice(0..300), buffer.slice(700..1000))),
+        ("a copy of 1024 bytes", |stream, buffer, other| stream.copy(buffer.all(), other.all())),
+    ];
+    for (what, touch) in touches {
+        let device = device(Schedule::Forward);
+        let (stream, buffer) = (Stream::new(&device).unwrap(), DeviceBuffer::new(&device, 1024).unwrap());
+        let other = DeviceBuffer::new(&device, 1024).unwrap();
+        // SAFETY: the zone lies in the buffer, which nothing uses yet.
+        unsafe { device.forbid(buffer.address() + 512, 256) };
+        stream.fill(buffer.slice(0..512), 1).unwrap();
+        stream.copy(other.slice(0..256), buffer.slice(768..1024)).unwrap();
+        stream.synchronize().unwrap();
+        touch(&stream, &buffer, &other).unwrap();
+        let error = stream.synchronize().unwrap_err().to_string();
+        let place = "the forbidden zone at offset 512 of a device buffer of 1024 bytes";
+        assert_eq!(error, format!("{what} touches {place}"));
+    }
+}
+
+#[test]
 fn a_failure_is_final_for_its_device_only() {
     let (broken, well) = (device(Schedule::Forward), device(Schedule::Forward));
     let stream = Stream::new(&broken).unwrap();

@@ -200,6 +200,10 @@ impl Emulator {
 
 impl State {
     fn run(&mut self, work: Work, options: &EmulatorOptions) {
+        self.failure = self.find_trespass(&work);
+        if self.failure.is_some() {
+            return;
+        }
         match work {
             Work::Copy { to, from, len_bytes } => {
                 // SAFETY: whoever queued it vouched for both ends until now; ends may not overlap, but `copy` would bear it.
@@ -227,6 +231,28 @@ impl State {
             }
             Work::Record { .. } | Work::Wait { .. } => {}
         }
+    }
+
+    /// Whether a copy or a fill would touch what [`Device::forbid`] named. What kernels touch shows when they did.
+    fn find_trespass(&self, work: &Work) -> Option<String> {
+        let (what, ends, len_bytes) = match *work {
+            Work::Copy { to, from, len_bytes } => ("copy", [Some(to), Some(from)], len_bytes),
+            Work::Fill { to, len_bytes, .. } => ("fill", [Some(to), None], len_bytes),
+            Work::Launch { .. } | Work::Record { .. } | Work::Wait { .. } => return None,
+        };
+        let touches = |start: Address| {
+            let before_end = self.redzones.range(..start + len_bytes as u64).next_back();
+            before_end.filter(|&(&zone, &zone_bytes)| len_bytes > 0 && zone + zone_bytes as u64 > start)
+        };
+        let (&zone, _) = ends.into_iter().flatten().find_map(touches)?;
+        let place = self.place_of(zone)?;
+        Some(format!("a {what} of {len_bytes} bytes touches {place}"))
+    }
+
+    /// In words, where a forbidden zone lies.
+    fn place_of(&self, zone: Address) -> Option<String> {
+        let (&start, buffer) = self.buffers.range(..=zone).next_back()?;
+        Some(format!("the forbidden zone at offset {} of a device buffer of {} bytes", zone - start, buffer.len_bytes))
     }
 
     /// Every launch has a seed of its own, or all would meet the same schedule.
@@ -278,12 +304,7 @@ impl State {
             unsafe { ffi::emulator_is_redzone_intact(start as *const u8, len_bytes as u64) == 0 }
         };
         let (&zone, _) = self.redzones.iter().find(is_damaged)?;
-        let (&start, buffer) = self.buffers.range(..=zone).next_back()?;
-        Some(format!(
-            "kernel `{name}` wrote to the forbidden zone at offset {} of a device buffer of {} bytes",
-            zone - start,
-            buffer.len_bytes
-        ))
+        Some(format!("kernel `{name}` wrote to {}", self.place_of(zone)?))
     }
 }
 
