@@ -64,7 +64,7 @@ pub fn on_device(device: &Arc<dyn Device>, batch: &[&File], time: Duration) -> R
             batch.iter().filter_map(|file| PlannedImage::read(&file.bytes, &limits).ok()).collect();
         let plan = DecodePlan::new(&images, &options);
         let planned = Instant::now();
-        stage.stream().start_trace(TraceDetail::Phases);
+        stage.stream().start_trace(TraceDetail::Phases)?;
         stage.submit(&images, &plan)?;
         stage.fetch_reports(&images, &plan)?;
         let wall = began.elapsed();
@@ -78,7 +78,7 @@ pub fn on_device(device: &Arc<dyn Device>, batch: &[&File], time: Duration) -> R
 
     let mut operations: Vec<(&'static str, Vec<f64>)> = Vec::new();
     repeat(time.mul_f64(0.25), || {
-        stage.stream().start_trace(TraceDetail::Operations);
+        stage.stream().start_trace(TraceDetail::Operations)?;
         decode_once(&mut stage, &images, &options)?;
         add_operations(&mut operations, &stage.stream().finish_trace()?);
         Ok(())
@@ -178,7 +178,7 @@ impl CopyRates {
         let mut host = PinnedBuffer::new(device, len_bytes)?;
         let mut best = [0f64; 3];
         for _ in 0..5 {
-            stream.start_trace(TraceDetail::Operations);
+            stream.start_trace(TraceDetail::Operations)?;
             // SAFETY: the buffers outlive the trace, whose end is waited for, and nobody looks at the host's in between.
             unsafe {
                 stream.upload(from.all(), host.as_slice())?;

@@ -534,6 +534,8 @@ void finish_barrier(Runner &r, unsigned barrier_idx) {
     for (unsigned w = 0; w < r.num_warps; ++w) {
         flush_counts(r, r.warps[w]);
     }
+    r.counts[COUNTER_barriers].total += 1;
+    r.counts[COUNTER_barriers].warp_max += 1;
 }
 
 void reset(Runner &r, uint64_t cta_idx) {

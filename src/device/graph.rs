@@ -1,8 +1,7 @@
 //! Work that is recorded once and put on streams again and again, at the cost of one launch.
 
-use super::{Device, GraphHandle, Stream};
+use super::{Device, GraphHandle, Stream, StreamOperation};
 use crate::Result;
-use crate::device::trace::Phase;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,7 +42,7 @@ impl Stream {
     /// # Errors
     /// `Device`.
     pub unsafe fn launch_graph(&self, graph: &Graph) -> Result<()> {
-        self.begin("graph", Phase::Device)?;
+        self.begin(StreamOperation::Graph)?;
         // SAFETY: both handles are alive; the caller vouches for the rest.
         unsafe { self.device().launch_graph(self.handle(), graph.handle) }
     }

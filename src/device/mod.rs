@@ -12,15 +12,17 @@ pub mod cuda;
 pub mod emulator;
 mod graph;
 mod memory;
+mod nvtx;
 mod ops;
 mod stream;
 mod trace;
 
 pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
+pub use nvtx::{ProfilerRange, range};
 pub use ops::{ConvolveTile, KernelOps, Ops};
 pub use stream::{Event, Grid, Stream};
-pub use trace::{TraceDetail, TraceSpan};
+pub use trace::{StreamOperation, TraceDetail, TraceSpan};
 
 use crate::Result;
 use crate::abi::{Counter, KernelId};
@@ -253,6 +255,15 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Safety
     /// As for the trait.
     unsafe fn destroy_graph(&self, graph: GraphHandle);
+
+    /// Tells a profiler that waits for it (`ncu --profile-from-start off`, `nsys --capture-range=cudaProfilerApi`) to begin. Others do nothing.
+    fn start_profiler(&self) -> Result<()> {
+        Ok(())
+    }
+    /// Tells it to end.
+    fn stop_profiler(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What kernels did since the last call (`COUNT` in their sources). The emulator counts; of others there is nothing to tell.
     fn take_counts(&self) -> BTreeMap<KernelId, KernelCounts> {

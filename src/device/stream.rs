@@ -1,7 +1,7 @@
 //! Streams and events.
 
-use super::trace::{Phase, Trace};
-use super::{Device, DeviceSlice, EventHandle, Launch, StreamHandle};
+use super::trace::Trace;
+use super::{Device, DeviceSlice, EventHandle, Launch, StreamHandle, StreamOperation};
 use crate::abi::Kernel;
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
@@ -63,7 +63,7 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub unsafe fn upload(&self, to: DeviceSlice<'_>, from: &[u8]) -> Result<()> {
         assert_eq!(to.len_bytes, from.len(), "both ends of a copy have one length");
-        self.begin("upload", Phase::Upload)?;
+        self.begin(StreamOperation::Upload { len_bytes: from.len() })?;
         // SAFETY: the device slice is alive and as long as `from`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_device(self.handle, to.address, from.as_ptr(), from.len()) }
     }
@@ -77,7 +77,7 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub unsafe fn download(&self, to: &mut [u8], from: DeviceSlice<'_>) -> Result<()> {
         assert_eq!(to.len(), from.len_bytes, "both ends of a copy have one length");
-        self.begin("download", Phase::Download)?;
+        self.begin(StreamOperation::Download { len_bytes: to.len() })?;
         // SAFETY: the device slice is alive and as long as `to`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_host(self.handle, to.as_mut_ptr(), from.address, to.len()) }
     }
@@ -98,14 +98,14 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub fn copy(&self, to: DeviceSlice<'_>, from: DeviceSlice<'_>) -> Result<()> {
         assert_eq!(to.len_bytes, from.len_bytes, "both ends of a copy have one length");
-        self.begin("copy", Phase::Device)?;
+        self.begin(StreamOperation::Copy { len_bytes: to.len_bytes })?;
         // SAFETY: both are alive, and freeing either waits for the stream.
         unsafe { self.device.copy_on_device(self.handle, to.address, from.address, to.len_bytes) }
     }
 
     /// Sets every byte.
     pub fn fill(&self, to: DeviceSlice<'_>, byte: u8) -> Result<()> {
-        self.begin("fill", Phase::Device)?;
+        self.begin(StreamOperation::Fill { len_bytes: to.len_bytes })?;
         // SAFETY: the slice is alive, and freeing its buffer waits for the stream.
         unsafe { self.device.fill(self.handle, to.address, byte, to.len_bytes) }
     }
@@ -134,7 +134,7 @@ impl Stream {
                 format!("kernel `{}`: {grid:?} is more than a grid can be", K::ID.name()),
             ));
         }
-        self.begin(K::ID.name(), Phase::Device)?;
+        self.begin(StreamOperation::Launch { kernel: K::ID, grid, smem_tail_bytes })?;
         // SAFETY: a plain C struct whose padding abi.h names, so every byte of it is initialised.
         let params = unsafe { std::slice::from_raw_parts((&raw const *params).cast::<u8>(), size_of::<K::Params>()) };
         // SAFETY: `K::Params` is what the kernel takes; the caller vouches for what it points at.

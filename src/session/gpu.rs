@@ -18,7 +18,7 @@ use super::outcome::Outcome;
 use super::slots::{Backend, Part};
 use super::times::{DeviceClocks, StageEvents, StageTimes};
 use crate::cpu::Decoded;
-use crate::device::{Device, DeviceBuffer, DeviceSlice, Event, Stream};
+use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, Stream};
 use crate::error::{Error, ErrorKind, ImageError, Result};
 use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Verdict};
 use crate::network::{InputKind, InputNorm};
@@ -384,6 +384,7 @@ impl Gpu {
     }
 
     fn run_together(&mut self, part: &Part<'_>, first: usize, images: &[Image], is_last: bool) -> Result<Vec<Outcome>> {
+        let _range = device::range(format_args!("batch of {} images", images.len()));
         let shared = Arc::clone(&self.shared);
         let mut work = Work::new(images, &shared)?;
         let row_bytes = self.network.num_classes() * size_of::<f32>();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use crate::abi::{self, DecodeBatch, ImageOutcome, Kernel, WorkTile};
-use crate::device::{Device, DeviceBuffer, DeviceSlice, Event, Grid, PinnedBuffer, Stream};
+use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, Grid, PinnedBuffer, Stream};
 use crate::jpeg::{Coefficients, DecodeReport, Plane, Status, split_entropy_coded};
 use crate::plan::{Array, DecodePlan, Layout, PlannedImage, Region};
 use crate::{CorruptKind, ImageError, Result};
@@ -131,6 +131,7 @@ impl DecodeStage {
 
     /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
     pub fn submit(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
+        let _range = device::range(format_args!("decode {} images", images.len()));
         // The staging buffer may still be on its way.
         self.stream.synchronize()?;
         let upload = UploadLayout::new(plan);

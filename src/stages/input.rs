@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::NetworkInput;
 use super::arena::Arena;
 use crate::abi::{self, InputBatch, InputTile};
-use crate::device::{Device, DeviceBuffer, DeviceSlice, Event, Grid, PinnedBuffer, Stream};
+use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, Grid, PinnedBuffer, Stream};
 use crate::plan::{InputBatchPlan, InputValue, Layout, Region};
 use crate::resample::DCT;
 use crate::tensor::InputKind;
@@ -63,6 +63,7 @@ impl InputStage {
         coefficients: DeviceSlice<'_>,
         out: NetworkInput<'_>,
     ) -> Result<()> {
+        let _range = device::range(format_args!("input of {} images", plan.num_images));
         let outputs = check_buffers(plan, coefficients, out)?;
         let upload = UploadLayout::new(plan);
         let upload_bytes = upload.layout.len_bytes();

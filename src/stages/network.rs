@@ -9,7 +9,7 @@ use crate::abi::{
     PoolMaximumParams,
 };
 use crate::device::{
-    Address, Device, DeviceBuffer, DeviceSlice, Event, Graph, Grid, KernelOps, Ops, Stream, StreamHandle,
+    self, Address, Device, DeviceBuffer, DeviceSlice, Event, Graph, Grid, KernelOps, Ops, Stream, StreamHandle,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Inference, InputKind, Slice, ValueId, ValueShape};
@@ -127,6 +127,11 @@ impl NetworkStage {
         Ok(Self { network, images_per_turn, activations, used: Event::new(device)?, last_stream: None, graphs })
     }
 
+    /// Its steps. The constants are on the device only.
+    pub fn plan(&self) -> &NetworkPlan {
+        &self.network.plan
+    }
+
     /// What is read.
     pub fn input(&self) -> InputKind {
         self.network.plan.input
@@ -165,6 +170,7 @@ impl NetworkStage {
         num_images: u32,
         logits: DeviceSlice<'_>,
     ) -> Result<()> {
+        let _range = device::range(format_args!("network on {num_images} images"));
         let inputs = self.check(input, num_images, logits)?;
         if self.last_stream.replace(stream.handle()).is_some_and(|last| last != stream.handle()) {
             stream.wait_for(&self.used)?;

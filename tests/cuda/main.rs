@@ -4,7 +4,7 @@
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
 use dctflow::abi::*;
-use dctflow::device::cuda::Cuda;
+use dctflow::device::cuda::{Cuda, Cupti};
 use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
 use dctflow::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,13 @@ const ORDINAL_VARIABLE: &str = "FAKE_ORDINAL";
 
 /// Builds the driver in `folder`, with an option for the C compiler.
 fn build_driver(folder: &Path, option: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/fake_libcuda.c");
+    build_library(folder, "fake_libcuda.c", &["libcuda.so", "libcuda.so.1"], option)
+}
+
+fn build_library(folder: &Path, source: &str, names: &[&str], option: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda").join(source);
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    for name in ["libcuda.so", "libcuda.so.1"] {
+    for name in names {
         let mut command = Command::new(&compiler);
         command
             .args(["-shared", "-fPIC", "-Wall", "-Werror=implicit", option, "-o"])
@@ -69,7 +73,8 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     let buffer = DeviceBuffer::new(&device, 4096)?;
     let mut staging = PinnedBuffer::new(&device, 4096)?;
     assert_eq!(DeviceBuffer::new(&device, 1 << 40).unwrap_err().kind(), ErrorKind::OutOfMemory);
-    stream.start_trace(TraceDetail::Operations);
+    device.start_profiler()?;
+    stream.start_trace(TraceDetail::Operations)?;
     stream.record(&start)?;
     stream.fill(buffer.slice(0..100), 1)?;
     stream.copy(buffer.slice(0..100), buffer.slice(100..200))?;
@@ -83,7 +88,8 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
         let error = stream.launch::<ChecksumWords>(Grid::x(4), 1 << 20, &params).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
-    println!("{:?}", stream.finish_trace()?);
+    stream.finish_trace()?.iter().for_each(|span| println!("{} took {:?}", span.name, span.time));
+    device.stop_profiler()?;
     let graph = stream.capture(|| stream.fill(buffer.slice(0..100), 1))?;
     // SAFETY: the buffer is alive.
     unsafe { stream.launch_graph(&graph)? };
@@ -149,7 +155,7 @@ fn with_a_driver_older_than_the_kernels() {
 fn with_a_gpu_everything_is_given_back() {
     let well = [
         "Fake GPU",
-        "name: \"checksum_words\", time: 1.5ms",
+        "checksum_words took 1.5ms",
         "max_smem_bytes: 101376",
         "happened: true, 1.5ms",
         "well",
@@ -175,6 +181,57 @@ fn failures_of_the_gpu_are_reported_with_their_code() {
         "load=222",
         &["KernelsNotBuilt: CUDA error 222", "while loading the kernels"],
         &["KernelsNotBuilt: "],
+    );
+}
+
+#[test]
+#[ignore = "the next test runs it, with and without CUPTI"]
+fn cupti_child() {
+    let record = || {
+        let cupti = Cupti::start()?;
+        println!("now: {}", cupti.now_ns()?);
+        cupti.take()
+    };
+    match record() {
+        Ok(activities) => activities.iter().for_each(|activity| println!("{activity:?}")),
+        Err(error) => println!("{:?}: {error}", error.kind()),
+    }
+}
+
+#[test]
+fn cupti_records_what_the_gpu_did() {
+    let folder = tempfile::tempdir().unwrap();
+    build_library(folder.path(), "fake_libcupti.c", &["libcupti.so.13"], "-O0");
+    let run = |libraries: &Path, setting: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cupti_child", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("LD_LIBRARY_PATH", libraries)
+            .env("FAKE_CUPTI", setting)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = run(folder.path(), "");
+    let kernel =
+        "kind: Kernel { name: \"checksum_words_entry\", registers: 40, smem_bytes: 80 }, start_ns: 1000, end_ns: 3500";
+    let copy = "kind: Copy, start_ns: 5000, end_ns: 5500";
+    let places =
+        ["now: 123", kernel, copy].map(|part| said.find(part).unwrap_or_else(|| panic!("no `{part}`: {said}")));
+    assert!(places.is_sorted(), "by beginning: {said}");
+    for kind in [10, 1, 2] {
+        assert!(said.contains(&format!("disabled {kind}")), "{said}");
+    }
+    let said = run(folder.path(), "busy");
+    assert!(
+        said.contains("Device: CUPTI error 39 (CUPTI_ERROR_MULTIPLE_SUBSCRIBERS) while beginning to record"),
+        "{said}"
+    );
+    let nowhere = tempfile::tempdir().unwrap();
+    let said = run(nowhere.path(), "");
+    let is_there = said.contains("now: ") || said.contains("Device: CUPTI error");
+    assert!(
+        is_there || said.contains("NoLibrary: CUPTI (libcupti.so.13) is not on this machine: install it"),
+        "{said}"
     );
 }
 

@@ -3,7 +3,7 @@
 use crate::selftest::SCHEDULES;
 use dctflow::abi::*;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
-use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
+use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, StreamOperation, TraceDetail};
 use dctflow::{ErrorKind, Result};
 use std::sync::Arc;
 
@@ -275,7 +275,7 @@ fn a_trace_tells_what_took_its_time() {
     let params = ChecksumWordsParams { words: buffer.ptr(0), checksum: buffer.ptr(0), num_words: 0, reserved: 0 };
     let words = [0u8; 64];
     let names = |detail| {
-        stream.start_trace(detail);
+        stream.start_trace(detail).unwrap();
         // SAFETY: `words` and the buffer outlive the trace, whose end is waited for.
         unsafe {
             stream.upload(buffer.all(), &words).unwrap();
@@ -287,7 +287,34 @@ fn a_trace_tells_what_took_its_time() {
     };
     assert_eq!(names(TraceDetail::Operations), ["upload", "checksum_words", "fill", "download"]);
     assert_eq!(names(TraceDetail::Phases), ["upload", "device", "download"]);
+    assert_eq!(names(TraceDetail::Submissions), names(TraceDetail::Operations));
     assert!(stream.finish_trace().unwrap().is_empty());
+}
+
+#[test]
+fn a_trace_tells_when_and_how_much() {
+    let device = device(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    let params = ChecksumWordsParams { words: buffer.ptr(0), checksum: buffer.ptr(0), num_words: 0, reserved: 0 };
+    for (detail, has_times) in [(TraceDetail::Operations, true), (TraceDetail::Submissions, false)] {
+        stream.start_trace(detail).unwrap();
+        stream.fill(buffer.slice(0..40), 1).unwrap();
+        // SAFETY: the buffer outlives the trace, whose end is waited for.
+        unsafe { stream.launch::<ChecksumWords>(Grid { x: 2, y: 3, z: 1 }, 16, &params).unwrap() };
+        let spans = stream.finish_trace().unwrap();
+        let launch =
+            StreamOperation::Launch { kernel: ChecksumWords::ID, grid: Grid { x: 2, y: 3, z: 1 }, smem_tail_bytes: 16 };
+        let operations: Vec<StreamOperation> = spans.iter().map(|span| span.operation).collect();
+        assert_eq!(operations, [StreamOperation::Fill { len_bytes: 40 }, launch]);
+        assert!(spans.is_sorted_by_key(|span| span.submitted));
+        if has_times {
+            // The emulator works late: it begins when somebody waits.
+            assert!(spans[0].began >= spans[1].submitted && spans[1].began >= spans[0].began + spans[0].time);
+        } else {
+            assert!(spans.iter().all(|span| span.began.is_zero() && span.time.is_zero()));
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ const CUBLASLT: Wanted = Wanted {
     name: "cuBLASLt of CUDA 13 or 12",
     files: &["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"],
     remedy: "install it (`pip install nvidia-cublas`, or the CUDA toolkit) and name its folder in LD_LIBRARY_PATH",
+    otherwise: "or let dctflow's own kernels do the work",
 };
 
 /// Values of cublasLt.h and library_types.h.

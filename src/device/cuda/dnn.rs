@@ -11,6 +11,7 @@ const CUDNN: Wanted = Wanted {
     name: "cuDNN 9",
     files: &["libcudnn.so.9"],
     remedy: "install it (`pip install nvidia-cudnn-cu13`, or NVIDIA's package libcudnn9-cuda-13) and name its folder in LD_LIBRARY_PATH",
+    otherwise: "or let dctflow's own kernels do the work",
 };
 
 /// Values of cudnn_graph.h, cudnn_ops.h and cudnn_cnn.h.

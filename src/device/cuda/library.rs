@@ -1,4 +1,4 @@
-//! Libraries of NVIDIA that are looked for at run time: cuBLASLt and cuDNN. As with the driver, functions are called with integer codes.
+//! Libraries of NVIDIA that are looked for at run time: cuBLASLt, cuDNN and CUPTI. As with the driver, functions are called with integer codes.
 
 use crate::{Error, ErrorKind, Result};
 use libloading::Library;
@@ -11,6 +11,8 @@ pub(super) struct Wanted {
     pub files: &'static [&'static str],
     /// How to get it, as half a sentence.
     pub remedy: &'static str,
+    /// What goes on without it, as half a sentence.
+    pub otherwise: &'static str,
 }
 
 impl Wanted {
@@ -25,9 +27,9 @@ impl Wanted {
                 return Ok(Box::leak(Box::new(library)));
             }
         }
-        let (name, file, remedy) = (self.name, self.files[0], self.remedy);
-        let message =
-            format!("{name} ({file}) is not on this machine: {remedy}; or let dctflow's own kernels do the work");
+        let Self { name, files, remedy, otherwise } = self;
+        let file = files[0];
+        let message = format!("{name} ({file}) is not on this machine: {remedy}; {otherwise}");
         Err(Error::new(ErrorKind::NoLibrary, message))
     }
 }
@@ -64,9 +66,18 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_an_error_that_says_how_to_get_it() {
-        let wanted = Wanted { name: "cuNothing", files: &["libcunothing.so.1"], remedy: "nobody makes it" };
+        let wanted = Wanted {
+            name: "cuNothing",
+            files: &["libcunothing.so.1"],
+            remedy: "nobody makes it",
+            otherwise: "nobody needs it",
+        };
         let error = wanted.load().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoLibrary);
-        assert!(error.to_string().starts_with("cuNothing (libcunothing.so.1) is not on this machine: nobody makes it"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("cuNothing (libcunothing.so.1) is not on this machine: nobody makes it; nobody needs it")
+        );
     }
 }

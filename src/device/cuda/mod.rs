@@ -4,12 +4,14 @@
 //! says so. The device's primary context is used, so memory and streams can be shared with other libraries of the process.
 
 mod blas;
+mod cupti;
 mod dnn;
 mod driver;
 mod library;
 mod library_ops;
 mod modules;
 
+pub use cupti::{Activity, ActivityKind, Cupti};
 pub use library_ops::{Libraries, LibraryOps};
 
 use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, StreamHandle};
@@ -350,5 +352,15 @@ impl Device for Cuda {
         if self.enter().is_ok() {
             unsafe { (self.driver.cuGraphExecDestroy)(graph.0 as CUgraphExec) };
         }
+    }
+
+    fn start_profiler(&self) -> Result<()> {
+        self.enter()?;
+        self.driver.check(unsafe { (self.driver.cuProfilerStart)() }, "starting the profiler")
+    }
+
+    fn stop_profiler(&self) -> Result<()> {
+        self.enter()?;
+        self.driver.check(unsafe { (self.driver.cuProfilerStop)() }, "stopping the profiler")
     }
 }
