@@ -31,7 +31,7 @@ impl Grid {
     }
 }
 
-/// A queue of work for a device: what is put on it is done in that order, some time later.
+/// A queue of work for a device: what is put on it is done in that order, some time later. Copies and fills of no bytes are nothing at all.
 pub struct Stream {
     device: Arc<dyn Device>,
     handle: StreamHandle,
@@ -63,6 +63,9 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub unsafe fn upload(&self, to: DeviceSlice<'_>, from: &[u8]) -> Result<()> {
         assert_eq!(to.len_bytes, from.len(), "both ends of a copy have one length");
+        if to.len_bytes == 0 {
+            return Ok(());
+        }
         self.begin(StreamOperation::Upload { len_bytes: from.len() })?;
         // SAFETY: the device slice is alive and as long as `from`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_device(self.handle, to.address, from.as_ptr(), from.len()) }
@@ -77,6 +80,9 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub unsafe fn download(&self, to: &mut [u8], from: DeviceSlice<'_>) -> Result<()> {
         assert_eq!(to.len(), from.len_bytes, "both ends of a copy have one length");
+        if to.is_empty() {
+            return Ok(());
+        }
         self.begin(StreamOperation::Download { len_bytes: to.len() })?;
         // SAFETY: the device slice is alive and as long as `to`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_host(self.handle, to.as_mut_ptr(), from.address, to.len()) }
@@ -98,6 +104,9 @@ impl Stream {
     /// If the lengths differ: a mistake of this library.
     pub fn copy(&self, to: DeviceSlice<'_>, from: DeviceSlice<'_>) -> Result<()> {
         assert_eq!(to.len_bytes, from.len_bytes, "both ends of a copy have one length");
+        if to.len_bytes == 0 {
+            return Ok(());
+        }
         self.begin(StreamOperation::Copy { len_bytes: to.len_bytes })?;
         // SAFETY: both are alive, and freeing either waits for the stream.
         unsafe { self.device.copy_on_device(self.handle, to.address, from.address, to.len_bytes) }
@@ -105,6 +114,9 @@ impl Stream {
 
     /// Sets every byte.
     pub fn fill(&self, to: DeviceSlice<'_>, byte: u8) -> Result<()> {
+        if to.len_bytes == 0 {
+            return Ok(());
+        }
         self.begin(StreamOperation::Fill { len_bytes: to.len_bytes })?;
         // SAFETY: the slice is alive, and freeing its buffer waits for the stream.
         unsafe { self.device.fill(self.handle, to.address, byte, to.len_bytes) }

@@ -197,7 +197,12 @@ impl NetworkStage {
         };
         let graph = match graph {
             Some(graph) => graph,
-            None => graph.insert(stream.capture(put_steps)?),
+            None => match stream.capture(put_steps) {
+                Ok(recorded) => graph.insert(recorded),
+                // Whoever else uses the GPU may have spoilt the recording, by waiting for all of it, say. Nothing is lost but time.
+                Err(error) if error.kind() == ErrorKind::Usage => return put_steps(),
+                Err(error) => return Err(error),
+            },
         };
         // SAFETY: the graph names this stage's own buffers, and inputs and logits at the addresses of this very batch's.
         unsafe { stream.launch_graph(graph) }

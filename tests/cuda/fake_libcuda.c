@@ -1,5 +1,6 @@
 /* A driver for a machine that has none: it does no work, but answers every call that dctflow makes. FAKE_CUDA says what is wrong with it, as
  * KEY=VALUE (init, version, count, major, fail). What is taken and not given back is reported when the context is released. */
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,9 @@
 #ifndef WITHOUT_DRIVER_FUNCTIONS
 static long num_live = 0;
 static uintptr_t num_handles = 0x1000;
+/* Of the one stream that is recorded at a time, if there is one. */
+static atomic_int is_recording = 0;
+static atomic_int is_spoilt = 0;
 
 static int setting(const char *key, int otherwise) {
     const char *settings = getenv("FAKE_CUDA");
@@ -51,7 +55,11 @@ int cuDevicePrimaryCtxRelease_v2(int device) {
     return 0;
 }
 int cuCtxSetCurrent(void *context) { return context == NULL; }
-int cuCtxSynchronize(void) { return 0; }
+int cuCtxSynchronize(void) {
+    /* As the real one: refused while a stream of the context is recorded, by whatever thread, and the recording is lost. */
+    is_spoilt |= is_recording;
+    return is_recording ? 900 : 0;
+}
 int cuModuleLoadData(void **module, const void *image) { (void)image; return take(module) + setting("load", 0); }
 int cuModuleUnload(void *module) { (void)module; return give_back(); }
 int cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; (void)name; *function = module; return 0; }
@@ -108,8 +116,18 @@ int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return
 int cuEventQuery(void *event) { (void)event; return setting("query", 0); }
 int cuEventSynchronize(void *event) { (void)event; return 0; }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to) { (void)from; (void)to; *milliseconds = 1.5f; return 0; }
-int cuStreamBeginCapture_v2(void *stream, unsigned mode) { (void)stream; return mode == 1 ? setting("capture", 0) : 1; }
-int cuStreamEndCapture(void *stream, void **graph) { (void)stream; return take(graph); }
+int cuStreamBeginCapture_v2(void *stream, unsigned mode) {
+    (void)stream;
+    is_spoilt = 0;
+    is_recording = setting("capture", 0) == 0;
+    return mode == 1 ? setting("capture", 0) : 1;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+    (void)stream;
+    is_recording = 0;
+    *graph = NULL;
+    return is_spoilt ? 901 : take(graph);
+}
 int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
     return graph == NULL || flags != 0 ? 1 : take(executable);
 }

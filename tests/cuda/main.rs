@@ -9,7 +9,8 @@ use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, T
 use dctflow::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 const ORDINAL_VARIABLE: &str = "FAKE_ORDINAL";
 
@@ -93,12 +94,35 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     let graph = stream.capture(|| stream.fill(buffer.slice(0..100), 1))?;
     // SAFETY: the buffer is alive.
     unsafe { stream.launch_graph(&graph)? };
+    record_beside_frees(&device, &stream)?;
     stream.record(&end)?;
     other.wait_for(&end)?;
     other.synchronize()?;
     end.synchronize()?;
     println!("happened: {}, {:?}", end.has_happened()?, start.elapsed(&end)?);
     Ok(())
+}
+
+/// Giving memory back waits for the whole GPU, which no driver allows while a stream is recorded: another thread's has to wait for its end.
+fn record_beside_frees(device: &Arc<dyn Device>, stream: &Stream) -> Result<()> {
+    let buffer = DeviceBuffer::new(device, 64)?;
+    let (freed, is_freed) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let recorded = stream.capture(|| {
+            let other = DeviceBuffer::new(device, 64)?;
+            scope.spawn(move || {
+                drop(other);
+                let _ = freed.send(());
+            });
+            assert!(
+                is_freed.recv_timeout(Duration::from_millis(50)).is_err(),
+                "memory was given back during a recording"
+            );
+            stream.fill(buffer.all(), 1)
+        });
+        assert!(is_freed.recv().is_ok());
+        recorded.map(drop)
+    })
 }
 
 #[test]

@@ -12,9 +12,10 @@ mod gpu;
 use std::sync::Arc;
 
 use dctflow::ErrorKind;
+use dctflow::abi::ConvolveParams;
 use dctflow::cpu::network::{Engine, Scratch};
 use dctflow::device::emulator::{Emulator, Schedule};
-use dctflow::device::{ConvolveTile, Device, DeviceBuffer, KernelOps, Stream};
+use dctflow::device::{ConvolveTile, Device, DeviceBuffer, KernelOps, Ops, Stream};
 use dctflow::network::{Config, InputNorm, Variant, Weights};
 use dctflow::stages::{NetworkInput, NetworkOptions, NetworkStage};
 use half::f16;
@@ -192,6 +193,38 @@ fn a_batch_that_comes_again_is_computed_again() {
     assert_eq!(submit(&streams[0], 1)[..10], expected[..10]);
     assert_eq!(submit(&streams[1], 2), expected);
     assert_eq!(submit(&streams[0], 2), expected);
+}
+
+/// Convolutions that cannot be recorded, as if somebody spoilt every recording.
+#[derive(Debug)]
+struct Unrecordable(KernelOps);
+
+impl Ops for Unrecordable {
+    unsafe fn convolve(&self, stream: &Stream, params: &ConvolveParams) -> dctflow::Result<()> {
+        stream.synchronize()?;
+        // SAFETY: the caller's.
+        unsafe { self.0.convolve(stream, params) }
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_recorded_is_computed_all_the_same() {
+    let weights = weights(Variant::LateConcatRfaThinner);
+    let device = device(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let buffers = upload(&stream, &cases::engine_inputs(&weights));
+    let expected = run(&device, &weights, InputNorm::Apply, &NetworkOptions::default());
+    let ops = Arc::new(Unrecordable(KernelOps::default()));
+    let options = NetworkOptions { ops, ..NetworkOptions::default() };
+    let mut stage = NetworkStage::new(&device, &weights.inference(InputNorm::Apply), &options).unwrap();
+    let output = DeviceBuffer::new(&device, expected.len() * 4).unwrap();
+    for _ in 0..3 {
+        let mut logits = vec![0f32; expected.len()];
+        stream.fill(output.all(), 0).unwrap();
+        stage.submit(&stream, network_input(&buffers), 2, output.all()).unwrap();
+        stream.download_now(bytemuck::cast_slice_mut(&mut logits), output.all()).unwrap();
+        assert_eq!(logits, expected);
+    }
 }
 
 /// What is no finite number stays visible, and stays with its image.

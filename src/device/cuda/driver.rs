@@ -22,7 +22,7 @@ mod code {
     pub const UNSUPPORTED_PTX_VERSION: c_int = 222;
     pub const NOT_READY: c_int = 600;
     pub const CAPTURE_UNSUPPORTED: c_int = 900;
-    pub const CAPTURE_INVALIDATED: c_int = 901;
+    pub const CAPTURE_WRONG_THREAD: c_int = 908;
     pub const SYSTEM_DRIVER_MISMATCH: c_int = 803;
 }
 
@@ -172,7 +172,7 @@ impl Driver {
             code::SUCCESS => return Ok(()),
             code::OUT_OF_MEMORY => ErrorKind::OutOfMemory,
             code::NO_BINARY_FOR_GPU | code::UNSUPPORTED_PTX_VERSION => ErrorKind::KernelsNotBuilt,
-            code::CAPTURE_UNSUPPORTED | code::CAPTURE_INVALIDATED => ErrorKind::Usage,
+            code::CAPTURE_UNSUPPORTED..=code::CAPTURE_WRONG_THREAD => ErrorKind::Usage,
             _ => ErrorKind::Device,
         };
         Err(Error::new(kind, format!("{} while {doing}", self.describe(code))))

@@ -10,6 +10,7 @@ mod driver;
 mod library;
 mod library_ops;
 mod modules;
+mod recordings;
 
 pub use cupti::{Activity, ActivityKind, Cupti};
 pub use library_ops::{Libraries, LibraryOps};
@@ -22,6 +23,7 @@ use cudarc::driver::sys::{
 };
 use driver::Driver;
 use modules::Module;
+use recordings::{KeptOff, RECORDINGS};
 use std::ffi::c_int;
 use std::fmt;
 use std::sync::Arc;
@@ -76,10 +78,13 @@ impl Cuda {
         self.driver.check(unsafe { (self.driver.cuCtxSetCurrent)(self.context) }, "entering the GPU's context")
     }
 
-    /// Enters the context and waits for everything in it, so that memory can be given back. Whatever failed before has been reported before.
-    fn finish_all(&self) {
+    /// Enters the context and waits for everything in it, so that memory can be given back while the result lives. Whatever failed before has
+    /// been reported before.
+    fn finish_all(&self) -> KeptOff<'static> {
+        let kept_off = RECORDINGS.keep_off();
         // SAFETY: waits; nothing else.
         let _ = self.enter().map(|()| unsafe { (self.driver.cuCtxSynchronize)() });
+        kept_off
     }
 }
 
@@ -137,7 +142,7 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        self.finish_all();
+        let _kept_off = self.finish_all();
         if let Some(module) = &self.module {
             module.unload(self.driver);
         }
@@ -181,7 +186,7 @@ impl Device for Cuda {
     }
 
     unsafe fn free(&self, address: Address) {
-        self.finish_all();
+        let _kept_off = self.finish_all();
         unsafe { (self.driver.cuMemFree_v2)(address) };
     }
 
@@ -195,7 +200,7 @@ impl Device for Cuda {
     }
 
     unsafe fn free_pinned(&self, memory: *mut u8) {
-        self.finish_all();
+        let _kept_off = self.finish_all();
         unsafe { (self.driver.cuMemFreeHost)(memory.cast()) };
     }
 
@@ -327,14 +332,17 @@ impl Device for Cuda {
         self.enter()?;
         // Of this thread alone: others may take memory meanwhile.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as u32;
+        RECORDINGS.begin();
         let code = unsafe { (self.driver.cuStreamBeginCapture_v2)(stream.cuda(), mode) };
-        self.driver.check(code, "beginning to record a graph")
+        self.driver.check(code, "beginning to record a graph").inspect_err(|_| RECORDINGS.end())
     }
 
     unsafe fn end_capture(&self, stream: StreamHandle) -> Result<GraphHandle> {
-        self.enter()?;
         let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let entered = self.enter();
         let code = unsafe { (self.driver.cuStreamEndCapture)(stream.cuda(), &mut graph) };
+        RECORDINGS.end();
+        entered?;
         self.driver.check(code, "recording a graph")?;
         let code = unsafe { (self.driver.cuGraphInstantiateWithFlags)(&mut executable, graph, 0) };
         unsafe { (self.driver.cuGraphDestroy)(graph) };
