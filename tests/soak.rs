@@ -1,19 +1,102 @@
-//! Good and bad files through a stream, on and on: every input is answered exactly once, in order, and memory stays flat. A few seconds
-//! here; `DCTFLOW_SOAK_SECONDS` says how long (ci/long.sh: an hour).
+//! Good and bad files through a stream, on and on: every input is answered exactly once, in order, and memory stays within what the limits
+//! say. Some laps here; `DCTFLOW_SOAK_SECONDS` says how long it goes on (ci/long.sh: an hour).
+//!
+//! Memory is counted where it is taken, byte by byte, so that the result depends neither on time nor on what the system's allocator keeps.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dctflow::ImageError;
-use dctflow::jpeg::Status;
+use dctflow::jpeg::{Limits, Status};
 use dctflow::network::{Config, Variant, Weights};
+use dctflow::resample::AxisCache;
 use dctflow::session::{DeviceChoice, Session};
 use dctflow::synth::{Random, flip_bit, mutate, photo};
+
+/// Counts the bytes that are in use, and the most that ever were.
+struct CountingAllocator;
+
+static NUM_BYTES: AtomicU64 = AtomicU64::new(0);
+static MAX_BYTES: AtomicU64 = AtomicU64::new(0);
+
+fn count(taken_bytes: usize, given_back_bytes: usize) {
+    let before = NUM_BYTES.fetch_add(taken_bytes as u64, Relaxed);
+    MAX_BYTES.fetch_max(before + taken_bytes as u64, Relaxed);
+    NUM_BYTES.fetch_sub(given_back_bytes as u64, Relaxed);
+}
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller's layout.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller's layout.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size, layout.size());
+        // SAFETY: memory of the system's allocator, and the caller's layout.
+        unsafe { System.realloc(memory, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: memory of the system's allocator.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const NUM_THREADS: usize = 2;
+const MAX_BATCH: usize = 8;
+/// What may be left of a session, however many files it had.
+const MAX_LEFT_BYTES: u64 = 64 << 10;
+/// A lap has every kind of file, and every photo as each of them.
+const NUM_KINDS: u64 = 11;
+const NUM_PHOTOS: usize = 16;
+
+/// An image may have more coefficients than a batch, so that some are decoded alone.
+fn limits() -> Limits {
+    Limits { max_side: 4096, max_coefficient_bytes: 8 << 20, max_batch_bytes: 4 << 20, ..Limits::default() }
+}
+
+/// What a session may keep from one batch to the next, beside what it has when it is new.
+fn max_kept_bytes() -> u64 {
+    // Coefficients for the next images, with positions of restart intervals and masks; matrices.
+    limits().max_batch_bytes * 5 / 3 + AxisCache::MAX_BYTES as u64
+}
+
+/// What it may take besides while it works.
+fn max_working_bytes(photos: &[Vec<u8>]) -> u64 {
+    let limits = limits();
+    let coefficient_bytes = limits.max_coefficient_bytes.max(limits.max_batch_bytes) * 5 / 3;
+    // Of an image on each thread: two matrices of 256 bytes for a block, on both axes of two planes.
+    let matrix_bytes = NUM_THREADS as u64 * 4 * (limits.max_side / 8 * 2 * 256);
+    // Batches: two in the slots, two behind them, one that is formed and one that is read.
+    let largest_file = photos.iter().map(Vec::len).max().unwrap_or(0) as u64 + 64;
+    coefficient_bytes + matrix_bytes + 6 * MAX_BATCH as u64 * largest_file
+}
+
+/// Sixteen photos of up to 120 KB.
+fn photos() -> Vec<Vec<u8>> {
+    (0..).map(|idx| photo(5, idx)).filter(|photo| photo.len() < 120_000).take(NUM_PHOTOS).collect()
+}
 
 /// Files by turns: sound, cut off, with a wrong bit, mutated, empty, text, unreadable.
 fn file(idx: u64, photos: &[Vec<u8>]) -> Result<Vec<u8>, ImageError> {
     let mut random = Random::new(idx);
     let whole = &photos[idx as usize % photos.len()];
-    match idx % 11 {
+    match idx % NUM_KINDS {
         1 => Ok(whole[..random.below(whole.len() as u32) as usize].to_vec()),
         3 => Ok(flip_bit(whole, random.below(whole.len() as u32 * 8) as usize)),
         5 => Ok(mutate(whole, &mut random)),
@@ -24,66 +107,91 @@ fn file(idx: u64, photos: &[Vec<u8>]) -> Result<Vec<u8>, ImageError> {
     }
 }
 
-/// Resident memory of this process in bytes, where the system tells.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(statm.split(' ').nth(1)?.parse::<u64>().ok()? * 4096)
-}
-
-#[test]
-fn every_input_is_answered_once_and_memory_stays_flat() {
-    let seconds = std::env::var("DCTFLOW_SOAK_SECONDS").map_or(8, |text| text.parse().expect("a number of seconds"));
-    let time = Duration::from_secs(seconds);
-    let config = Config { width: 0.05, classes: 5, input_size: (64, 64), ..Config::new(Variant::LateConcatRfaThinner) };
-    let weights = Weights::random(config, 1).unwrap().with_transform("short=72,crop=64".parse().unwrap()).unwrap();
-    let session = Session::builder(&weights).device(DeviceChoice::Cpu).threads(2).max_batch(8).build().unwrap();
-    let photos: Vec<Vec<u8>> = (0..16).map(|idx| photo(5, idx)).collect();
-
-    let start = Instant::now();
+/// Feeds the files of these numbers, and checks their outcomes. Returns how many are complete.
+fn run_lap(session: &Session, photos: &[Vec<u8>], numbers: &Range<u64>) -> u64 {
     let (mut feeder, outcomes) = session.stream();
-    let mut num_answered = 0;
     let mut num_complete = 0;
-    // The largest seen in the second quarter of the time, when all buffers have grown, and in the last.
-    let mut largest = [0; 4];
-    let num_fed = std::thread::scope(|scope| {
-        let photos = &photos;
-        let fed = scope.spawn(move || {
-            let mut idx = 0;
-            while start.elapsed() < time {
+    let mut num_answered = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for idx in numbers.clone() {
                 let flow = match file(idx, photos) {
                     Ok(bytes) => feeder.push(idx, bytes),
                     Err(reason) => feeder.push_failed(idx, reason),
                 };
                 assert!(flow.is_continue());
-                idx += 1;
             }
-            idx
         });
         for outcome in outcomes {
             let (idx, outcome) = outcome.unwrap();
-            assert_eq!(idx, num_answered, "answers come in order, each once");
-            let is_sound = matches!(idx % 11, 0 | 2 | 4 | 6 | 10);
+            assert_eq!(idx, numbers.start + num_answered, "answers come in order, each once");
+            let is_sound = matches!(idx % NUM_KINDS, 0 | 2 | 4 | 6 | 10);
             assert!(!is_sound || outcome.status == Status::Complete, "{idx}: {outcome:?}");
             assert_eq!(outcome.reason.is_none(), outcome.status == Status::Complete, "{idx}: {outcome:?}");
             num_complete += u64::from(outcome.status == Status::Complete);
             num_answered += 1;
-            if num_answered % 16 == 0 {
-                let quarter = (start.elapsed().as_secs_f64() / time.as_secs_f64() * 4.0) as usize;
-                let largest = &mut largest[quarter.min(3)];
-                *largest = resident_bytes().unwrap_or(0).max(*largest);
-            }
         }
-        fed.join().unwrap()
     });
-    assert_eq!(num_answered, num_fed);
-    let mib = largest.map(|bytes| bytes >> 20);
-    eprintln!(
-        "{num_answered} images in {seconds} s, {num_complete} complete; resident memory by quarters: {mib:?} MiB"
-    );
-    assert!(num_answered > 100 && num_complete * 3 > num_answered, "{num_complete} of {num_answered}");
-    if resident_bytes().is_none() {
-        eprintln!("skipped: this system does not tell how much memory is used");
+    assert_eq!(num_answered, numbers.end - numbers.start);
+    num_complete
+}
+
+/// Resident memory of this process, where the system tells.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+}
+
+/// A session that works for so many laps, or longer: until the time is over.
+fn work(min_laps: u64, min_seconds: u64, weights: &Weights, photos: &[Vec<u8>]) {
+    let builder = Session::builder(weights).device(DeviceChoice::Cpu).threads(NUM_THREADS).limits(limits());
+    let session = builder.max_batch(MAX_BATCH).build().unwrap();
+    let kept_allowed = NUM_BYTES.load(Relaxed) + max_kept_bytes();
+    let allowed = kept_allowed + max_working_bytes(photos);
+    let lap_len = NUM_KINDS * NUM_PHOTOS as u64;
+    let (start, mut num_laps, mut num_complete) = (Instant::now(), 0, 0);
+    let mut next_report_seconds = 0;
+    while num_laps < min_laps || start.elapsed().as_secs() < min_seconds {
+        num_complete += run_lap(&session, photos, &(num_laps * lap_len..(num_laps + 1) * lap_len));
+        num_laps += 1;
+        let (kept, largest) = (NUM_BYTES.load(Relaxed), MAX_BYTES.load(Relaxed));
+        assert!(kept <= kept_allowed, "{kept} bytes are kept, {kept_allowed} at most");
+        assert!(largest <= allowed, "{largest} bytes were taken, {allowed} at most");
+        let seconds = start.elapsed().as_secs();
+        if seconds >= next_report_seconds {
+            next_report_seconds = seconds + (min_seconds / 12).max(1);
+            let resident = resident_kib().map_or("unknown".into(), |kib| kib.to_string());
+            eprintln!(
+                "{seconds:5} s: {} files, {num_complete} complete; KiB: {} kept of {} allowed, {} at most of {} allowed, {resident} resident",
+                num_laps * lap_len,
+                kept >> 10,
+                kept_allowed >> 10,
+                largest >> 10,
+                allowed >> 10,
+            );
+        }
     }
-    // One large image may be in the middle of decoding when memory is looked at.
-    assert!(mib[3] <= mib[1] + mib[1] / 4 + 64, "memory grows: {mib:?} MiB by quarters of the time");
+    let num_files = num_laps * lap_len;
+    eprintln!("{num_files} files in {} s, {num_complete} complete", start.elapsed().as_secs());
+    assert!(num_complete * 3 > num_files, "{num_complete} of {num_files}");
+}
+
+#[test]
+fn every_input_is_answered_once_and_memory_stays_within_the_limits() {
+    let seconds = std::env::var("DCTFLOW_SOAK_SECONDS").map_or(0, |text| text.parse().expect("a number of seconds"));
+    let config = Config { width: 0.05, classes: 5, input_size: (64, 64), ..Config::new(Variant::LateConcatRfaThinner) };
+    let weights = Weights::random(config, 1).unwrap().with_transform("short=72,crop=64".parse().unwrap()).unwrap();
+    let photos = photos();
+    // What is made once and for all is made here.
+    work(2, 0, &weights, &photos);
+    let before = NUM_BYTES.load(Relaxed);
+    work(20, seconds, &weights, &photos);
+    // The threads of a pool are not waited for by whoever drops it.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let num_left_bytes = || NUM_BYTES.load(Relaxed).saturating_sub(before);
+    while num_left_bytes() > MAX_LEFT_BYTES && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(num_left_bytes() <= MAX_LEFT_BYTES, "{} bytes of memory were not given back", num_left_bytes());
+    eprintln!("{} bytes were not given back", num_left_bytes());
 }

@@ -166,7 +166,15 @@ impl Axis {
                 Basis::Samples => transposed,
             }));
         }
+        axis.matrices.shrink_to_fit();
         axis
+    }
+
+    /// Memory that it takes.
+    fn num_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.bands.capacity() * size_of::<Band>()
+            + self.matrices.capacity() * size_of::<[f32; 64]>()
     }
 
     /// Reverses the order of the outputs. Exact: mirroring a block negates its odd frequencies.
@@ -232,17 +240,29 @@ fn transposed(m: &RowsTimesDct) -> [f32; 64] {
 #[derive(Clone, Debug, Default)]
 pub struct AxisCache {
     axes: HashMap<AxisSpec, Arc<Axis>>,
+    num_bytes: usize,
 }
 
 impl AxisCache {
-    /// Axes kept; at ImageNet's sizes one takes about 20 KB. When there are more, all are forgotten.
-    const MAX_AXES: usize = 256;
+    /// Bytes of axes kept; when there are more, all are forgotten. At ImageNet's sizes an axis takes about 20 KB, but one of 65,535
+    /// samples takes 4 MiB.
+    pub const MAX_BYTES: usize = 16 << 20;
 
     pub(super) fn get(&mut self, spec: &AxisSpec) -> Arc<Axis> {
-        if self.axes.len() >= Self::MAX_AXES && !self.axes.contains_key(spec) {
-            self.axes.clear();
+        if let Some(axis) = self.axes.get(spec) {
+            return Arc::clone(axis);
         }
-        Arc::clone(self.axes.entry(*spec).or_insert_with(|| Arc::new(Axis::new(spec))))
+        let axis = Arc::new(Axis::new(spec));
+        let num_bytes = axis.num_bytes();
+        if self.num_bytes + num_bytes > Self::MAX_BYTES {
+            self.axes.clear();
+            self.num_bytes = 0;
+        }
+        if num_bytes <= Self::MAX_BYTES {
+            self.axes.insert(*spec, Arc::clone(&axis));
+            self.num_bytes += num_bytes;
+        }
+        axis
     }
 }
 
@@ -328,14 +348,16 @@ mod tests {
     #[test]
     fn the_cache_is_bounded() {
         let mut cache = AxisCache::default();
-        for i in 0..3 * AxisCache::MAX_AXES as u32 {
-            cache.get(&AxisSpec {
-                start: 8.0 * f64::from(i),
-                end: 8.0 * f64::from(i + 4),
-                clip: (0, u32::MAX),
-                ..SPEC
-            });
-            assert!(cache.axes.len() <= AxisCache::MAX_AXES);
+        let mut num_bytes_made = 0;
+        for i in 0.. {
+            let axis = cache.get(&AxisSpec { start: 0.0, end: 65_000.0 + f64::from(i), clip: (0, u32::MAX), ..SPEC });
+            num_bytes_made += axis.num_bytes();
+            let num_bytes_kept: usize = cache.axes.values().map(|axis| axis.num_bytes()).sum();
+            assert_eq!(num_bytes_kept, cache.num_bytes);
+            assert!(num_bytes_kept <= AxisCache::MAX_BYTES, "{num_bytes_kept}");
+            if num_bytes_made > 2 * AxisCache::MAX_BYTES {
+                break;
+            }
         }
     }
 }
