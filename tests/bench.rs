@@ -77,6 +77,27 @@ fn a_record_says_where_and_on_what_it_was_made() {
     assert_null_fields_have_reasons(&record);
 }
 
+/// Stages by the device's events, what was copied, memory and busy share: all of it has a value, and the values fit together.
+#[test]
+fn on_a_device_stages_are_timed_by_its_events() {
+    let folder = Folder::new();
+    let record = folder.record("e2e --weights small.safetensors --images 2 --batch 2 --device emulator", 0);
+    let result = &record["results"][0];
+    let stages = result["stages"].as_array().unwrap();
+    let names: Vec<&str> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["parse", "upload", "entropy", "resample", "network", "download"]);
+    assert!(stages.iter().all(|stage| number(&stage["seconds"]) > 0.0), "{result}");
+    let busy = number(&result["device_busy_share"]);
+    assert!(busy > 0.0 && busy <= 1.0, "{result}");
+    // Descriptors and work lists come on top of the files' own data.
+    let bytes_per_image = number(&record["data"]["bytes"]) / number(&record["data"]["files"]);
+    assert!(number(&result["uploaded_bytes_per_image"]) > 0.9 * bytes_per_image, "{result}");
+    // Two slots, and the input of two images of 64 x 64 in each, at the least.
+    assert!(number(&result["peak_device_memory_bytes"]) > 4.0 * 64.0 * 64.0 * 3.0, "{result}");
+    assert!(number(&result["peak_pinned_memory_bytes"]) > 2.0 * bytes_per_image, "{result}");
+    assert_null_fields_have_reasons(&record);
+}
+
 /// Every null in a record stands in its list of absences.
 fn assert_null_fields_have_reasons(record: &Value) {
     let absent: Vec<String> = record["absent"].as_object().unwrap().keys().cloned().collect();
@@ -150,6 +171,7 @@ fn the_emulator_decodes_what_the_cpu_decodes() {
         (&result["settings"]["device"], &result["outcomes"]["complete"]),
         (&json!("emulator"), &result["images"])
     );
+    assert!(number(&result["uploaded_bytes_per_image"]) > 0.0 && number(&result["peak_device_memory_bytes"]) > 0.0);
     assert_null_fields_have_reasons(&record);
     folder.run("bench input --weights small.safetensors --device emulator", 2);
 }

@@ -21,6 +21,7 @@ impl DeviceBuffer {
     /// `OutOfMemory`: nothing else is harmed.
     pub fn new(device: &Arc<dyn Device>, len_bytes: usize) -> Result<Self> {
         let address = device.allocate(len_bytes.max(1))?;
+        device.memory_meter().device.take(len_bytes);
         Ok(Self { device: Arc::clone(device), address, len_bytes })
     }
 
@@ -76,6 +77,7 @@ impl Drop for DeviceBuffer {
     fn drop(&mut self) {
         // SAFETY: the address is this buffer's own, and `free` waits for what still uses it.
         unsafe { self.device.free(self.address) }
+        self.device.memory_meter().device.give_back(self.len_bytes);
     }
 }
 
@@ -129,6 +131,7 @@ impl PinnedBuffer {
         }
         // SAFETY: as many bytes were just given to us.
         unsafe { memory.write_bytes(0, len_bytes.max(1)) };
+        device.memory_meter().pinned.take(len_bytes);
         Ok(Self { device: Arc::clone(device), memory, len_bytes })
     }
 
@@ -154,6 +157,7 @@ impl Drop for PinnedBuffer {
     fn drop(&mut self) {
         // SAFETY: the memory is this buffer's own, and `free_pinned` waits for what still uses it.
         unsafe { self.device.free_pinned(self.memory) }
+        self.device.memory_meter().pinned.give_back(self.len_bytes);
     }
 }
 

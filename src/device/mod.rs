@@ -12,6 +12,7 @@ pub mod cuda;
 pub mod emulator;
 mod graph;
 mod memory;
+mod meter;
 mod nvtx;
 mod ops;
 mod stream;
@@ -19,6 +20,7 @@ mod trace;
 
 pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
+pub use meter::{MemoryMeter, MemoryUse};
 pub use nvtx::{ProfilerRange, range};
 pub use ops::{ConvolveTile, KernelOps, Ops};
 pub use stream::{Event, Grid, Stream};
@@ -141,6 +143,8 @@ pub struct GraphHandle(pub u64);
 pub trait Device: Send + Sync + fmt::Debug {
     /// What it says about itself.
     fn info(&self) -> &DeviceInfo;
+    /// Counts the memory that its buffers hold; they do the counting.
+    fn memory_meter(&self) -> &MemoryMeter;
 
     /// Device memory, aligned to 256 bytes, contents undefined. Not zero bytes.
     fn allocate(&self, len_bytes: usize) -> Result<Address>;

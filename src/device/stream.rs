@@ -5,6 +5,7 @@ use super::{Device, DeviceSlice, EventHandle, Launch, StreamHandle, StreamOperat
 use crate::abi::Kernel;
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,12 +37,20 @@ pub struct Stream {
     device: Arc<dyn Device>,
     handle: StreamHandle,
     pub(super) trace: Mutex<Option<Trace>>,
+    uploaded_bytes: AtomicU64,
+    downloaded_bytes: AtomicU64,
 }
 
 impl Stream {
     /// A new stream, which waits for no other.
     pub fn new(device: &Arc<dyn Device>) -> Result<Self> {
-        Ok(Self { device: Arc::clone(device), handle: device.create_stream()?, trace: Mutex::default() })
+        Ok(Self {
+            device: Arc::clone(device),
+            handle: device.create_stream()?,
+            trace: Mutex::default(),
+            uploaded_bytes: AtomicU64::new(0),
+            downloaded_bytes: AtomicU64::new(0),
+        })
     }
 
     /// The device it belongs to.
@@ -52,6 +61,16 @@ impl Stream {
     /// Its number.
     pub fn handle(&self) -> StreamHandle {
         self.handle
+    }
+
+    /// Bytes of all uploads that were put on it so far.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all downloads that were put on it so far.
+    pub fn downloaded_bytes(&self) -> u64 {
+        self.downloaded_bytes.load(Ordering::Relaxed)
     }
 
     /// Copies host memory (best a [`super::PinnedBuffer`]'s) to the device.
@@ -67,6 +86,7 @@ impl Stream {
             return Ok(());
         }
         self.begin(StreamOperation::Upload { len_bytes: from.len() })?;
+        self.uploaded_bytes.fetch_add(from.len() as u64, Ordering::Relaxed);
         // SAFETY: the device slice is alive and as long as `from`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_device(self.handle, to.address, from.as_ptr(), from.len()) }
     }
@@ -84,6 +104,7 @@ impl Stream {
             return Ok(());
         }
         self.begin(StreamOperation::Download { len_bytes: to.len() })?;
+        self.downloaded_bytes.fetch_add(to.len() as u64, Ordering::Relaxed);
         // SAFETY: the device slice is alive and as long as `to`, whose lifetime the caller vouches for.
         unsafe { self.device.copy_to_host(self.handle, to.as_mut_ptr(), from.address, to.len()) }
     }

@@ -81,6 +81,16 @@ impl BatchDecoder {
         &self.stats
     }
 
+    /// The device that it works on.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        self.stage.stream().device()
+    }
+
+    /// Bytes copied to the device so far: entropy-coded data, what describes them, and coefficients from the CPU.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.stage.stream().uploaded_bytes()
+    }
+
     /// How often memory was taken on the device so far.
     pub fn num_allocations(&self) -> u64 {
         self.stage.num_allocations()

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
@@ -18,7 +19,7 @@ use super::outcome::Outcome;
 use super::slots::{Backend, Part};
 use super::times::{DeviceClocks, StageEvents, StageTimes};
 use crate::cpu::Decoded;
-use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, Stream};
+use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, MemoryUse, Stream};
 use crate::error::{Error, ErrorKind, ImageError, Result};
 use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Verdict};
 use crate::network::{InputKind, InputNorm};
@@ -33,10 +34,18 @@ use crate::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOpti
 pub struct DeviceStats {
     /// Where images were decoded.
     pub decoder: DecoderStats,
-    /// Bytes copied to the device for decoding: entropy-coded data and what describes them.
+    /// Bytes of all copies to the device for batches: entropy-coded data, descriptors and work lists of decoder and input, coefficients that
+    /// the CPU has decoded. The weights, which are copied once, are not in it.
     pub uploaded_bytes: u64,
+    /// Bytes of all copies from the device: logits, reports, counters.
+    pub downloaded_bytes: u64,
     /// How often a batch took memory, on the device or pinned: never again, once every slot has seen the largest batch.
     pub num_allocations: u64,
+    /// Time at which the device worked on at least one batch, by events: batches side by side count once, waiting for the host does not.
+    /// The driver's clock has 24 bits: after hours this is right to the millisecond.
+    pub busy: Duration,
+    /// Memory of the device handle that the session runs on, weights included; of others too, if they share the handle.
+    pub memory: MemoryUse,
 }
 
 /// What the slots of one device share.
@@ -88,7 +97,15 @@ pub(super) struct Gpu {
     caller_is_ready: Event,
     is_done: Event,
     events: StageEvents,
+    counted: Counted,
+}
+
+/// What a slot has counted since it was made.
+#[derive(Default)]
+struct Counted {
     num_allocations: u64,
+    uploaded_bytes: u64,
+    downloaded_bytes: u64,
 }
 
 impl Shared {
@@ -125,7 +142,8 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> DeviceStats {
-        self.lock_stats().clone()
+        let (busy, memory) = (self.clocks.busy(), self.device.memory_meter().read());
+        DeviceStats { busy, memory, ..self.lock_stats().clone() }
     }
 
     pub(super) fn stage_times(&self) -> StageTimes {
@@ -325,7 +343,7 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
         options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
         topk: settings.topk,
         joined: settings.joined.clone(),
-        clocks: DeviceClocks::default(),
+        clocks: DeviceClocks::new(device)?,
         stats: Mutex::default(),
     });
     let max_images = u32::try_from(settings.max_batch).unwrap_or(u32::MAX);
@@ -356,7 +374,7 @@ impl Gpu {
             caller_is_ready: Event::new(device)?,
             is_done: Event::new(device)?,
             events: StageEvents::new(device)?,
-            num_allocations: 0,
+            counted: Counted::default(),
             shared: Arc::clone(shared),
             network,
         })
@@ -423,7 +441,6 @@ impl Gpu {
         if let Some(joined) = &self.shared.joined {
             joined.stream.record(&self.caller_is_ready)?;
         }
-        self.decode.stream().record(&self.events.begin)?;
         self.decode.submit(&work.planned, &work.plan)?;
         self.decode.upload_coefficients(&work.decoded_on_cpu())?;
         self.decode.stream().record(&self.events.decoded)
@@ -471,8 +488,9 @@ impl Gpu {
             [rgb] => NetworkInput::Rgb(rgb.all()),
             _ => return Err(Error::new(ErrorKind::Internal, "a network has one input or two")),
         };
+        stream.record(&events.input_begun)?;
         input.submit(stream, plan, decode.coefficients(), network_input)?;
-        stream.record(&events.made_input)?;
+        stream.record(&events.input_made)?;
         let len_bytes = num_images * network.num_classes() * size_of::<f32>();
         let joined = self.shared.joined.as_ref();
         if let Some(joined) = joined
@@ -480,6 +498,7 @@ impl Gpu {
         {
             stream.wait_for(&self.caller_is_ready)?;
         }
+        stream.record(&events.network_begun)?;
         let rows = target.unwrap_or_else(|| logits.slice(0..len_bytes));
         network.submit(stream, network_input, num_images as u32, rows)?;
         stream.record(&events.classified)?;
@@ -494,14 +513,21 @@ impl Gpu {
         Ok(())
     }
 
-    /// Times and allocations of a batch that is done.
+    /// Times, allocations and copies of a batch that is done.
     fn count(&mut self) -> Result<()> {
-        self.shared.clocks.add(&self.events, self.decode.uploaded())?;
-        let num_allocations = self.decode.num_allocations() + self.input.num_allocations();
-        let before = std::mem::replace(&mut self.num_allocations, num_allocations);
-        let mut stats = self.shared.lock_stats();
-        stats.num_allocations += num_allocations - before;
-        stats.uploaded_bytes += self.decode.uploaded_bytes();
+        let Self { decode, input, events, shared, .. } = self;
+        shared.clocks.add(decode.begun(), decode.uploaded(), events)?;
+        let counted = Counted {
+            num_allocations: decode.num_allocations() + input.num_allocations(),
+            uploaded_bytes: decode.stream().uploaded_bytes(),
+            downloaded_bytes: decode.stream().downloaded_bytes(),
+        };
+        let mut stats = shared.lock_stats();
+        stats.num_allocations += counted.num_allocations - self.counted.num_allocations;
+        stats.uploaded_bytes += counted.uploaded_bytes - self.counted.uploaded_bytes;
+        stats.downloaded_bytes += counted.downloaded_bytes - self.counted.downloaded_bytes;
+        drop(stats);
+        self.counted = counted;
         Ok(())
     }
 

@@ -21,8 +21,8 @@ pub struct DecodeStage {
     scratch: Arena<DeviceBuffer>,
     coefficients: Arena<DeviceBuffer>,
     outcomes: Arena<PinnedBuffer>,
+    begun: Event,
     uploaded: Event,
-    uploaded_bytes: u64,
     /// Coefficients from elsewhere, on their way.
     planes: Arena<PinnedBuffer>,
     planes_uploaded: Event,
@@ -48,8 +48,8 @@ impl DecodeStage {
             scratch: Arena::new(device, DeviceBuffer::new)?,
             coefficients: Arena::new(device, DeviceBuffer::new)?,
             outcomes: Arena::new(device, PinnedBuffer::new)?,
+            begun: Event::new(device)?,
             uploaded: Event::new(device)?,
-            uploaded_bytes: 0,
             planes: Arena::new(device, PinnedBuffer::new)?,
             planes_uploaded: Event::new(device)?,
         })
@@ -94,14 +94,14 @@ impl DecodeStage {
         self.coefficients.buffer.all()
     }
 
-    /// Happens when the bytes of the batch that was submitted last are on the device.
-    pub fn uploaded(&self) -> &Event {
-        &self.uploaded
+    /// Happens when the device begins with the batch that was submitted last.
+    pub fn begun(&self) -> &Event {
+        &self.begun
     }
 
-    /// How many bytes they are, with all descriptors.
-    pub fn uploaded_bytes(&self) -> u64 {
-        self.uploaded_bytes
+    /// Happens when its bytes are on the device.
+    pub fn uploaded(&self) -> &Event {
+        &self.uploaded
     }
 
     /// Puts coefficients that were decoded elsewhere among those of the batch that was submitted last, after its decoding on the stream:
@@ -144,12 +144,12 @@ impl DecodeStage {
         self.guard_scratch(plan);
 
         let len_bytes = upload.layout.len_bytes();
+        self.stream.record(&self.begun)?;
         // SAFETY: the staging buffer is this stage's own, and written again only after the stream was waited for.
         unsafe {
             self.stream.upload(self.upload.buffer.slice(0..len_bytes), &self.staging.buffer.as_slice()[..len_bytes])?;
         }
         self.stream.record(&self.uploaded)?;
-        self.uploaded_bytes = len_bytes as u64;
         self.clear(plan)?;
         self.launch(&upload, plan)?;
         let outcomes = plan.array(Array::Outcomes);

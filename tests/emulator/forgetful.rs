@@ -4,7 +4,8 @@ use dctflow::abi::KernelId;
 use dctflow::cpu;
 use dctflow::device::emulator::{Emulator, Schedule};
 use dctflow::device::{
-    Address, Device, DeviceBuffer, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, StreamHandle,
+    Address, Device, DeviceBuffer, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, MemoryMeter,
+    StreamHandle,
 };
 use dctflow::jpeg::{Coefficients, Limits};
 use dctflow::plan::{DecodePlan, PlanOptions, PlannedImage};
@@ -65,6 +66,7 @@ impl Device for Forgetful {
 
     hand_on! {
         fn info() -> &DeviceInfo;
+        fn memory_meter() -> &MemoryMeter;
         fn allocate(len_bytes: usize) -> Result<Address>;
         fn allocate_pinned(len_bytes: usize) -> Result<*mut u8>;
         fn create_stream() -> Result<StreamHandle>;

@@ -121,7 +121,8 @@ impl Meter {
             let seconds = end.saturating_sub(*start).as_secs_f64();
             Stage { name: name.into(), seconds, ms_per_image: seconds * 1000.0 / images }
         });
-        let uploaded_bytes = reading.uploaded_bytes.zip(self.reading.uploaded_bytes);
+        let devices = reading.devices.zip(self.reading.devices);
+        let busy = devices.and_then(|(end, start)| end.busy.zip(start.busy));
         let reads_files = settings.scenario != Scenario::Network;
         let rates: Vec<f64> = windows.iter().map(Window::images_per_s).collect();
         let mut measurement = Measurement {
@@ -137,8 +138,15 @@ impl Meter {
             latency: latency(if settings.scenario == Scenario::Latency { "image" } else { "batch" }, all.latencies_ms),
             stages: stages.collect(),
             cpu_s_per_1000_images: self.cpu.own_time().as_secs_f64() * 1000.0 / images,
-            uploaded_bytes_per_image: uploaded_bytes.map(|(end, start)| (end - start) as f64 / images),
+            uploaded_bytes_per_image: devices
+                .map(|(end, start)| (end.uploaded_bytes - start.uploaded_bytes) as f64 / images),
             peak_memory_bytes: machine::peak_memory_bytes(),
+            // Batches that were under way at either end count where they end.
+            device_busy_share: busy.map(|((end, num_devices), (start, _))| {
+                ((end - start).as_secs_f64() / seconds / num_devices as f64).min(1.0)
+            }),
+            peak_device_memory_bytes: devices.map(|(end, _)| end.peak_device_bytes),
+            peak_pinned_memory_bytes: devices.map(|(end, _)| end.peak_pinned_bytes),
             outcomes: all.outcomes,
             valid: false,
             reasons: self.cpu.disturbances(),
@@ -248,6 +256,7 @@ fn run_window(workload: &mut dyn Workload, batches: &mut Batches<'_>, time: Dura
 mod tests {
     use std::time::Instant;
 
+    use super::super::workload::DeviceReading;
     use super::*;
 
     /// Takes 1 ms per image, and ten times as much for the first batch, then less and less, until the tenth; every
@@ -271,7 +280,13 @@ mod tests {
 
         fn reading(&self) -> Reading {
             let stages = vec![("sleep", Duration::from_millis(u64::from(self.num_batches)))];
-            Reading { stages, uploaded_bytes: Some(u64::from(self.num_batches) * 100) }
+            let devices = DeviceReading {
+                uploaded_bytes: u64::from(self.num_batches) * 100,
+                busy: Some((Duration::from_millis(u64::from(self.num_batches)), 2)),
+                peak_device_bytes: 30,
+                peak_pinned_bytes: 20,
+            };
+            Reading { stages, devices: Some(devices) }
         }
 
         fn now(&self) -> Instant {
@@ -311,6 +326,9 @@ mod tests {
         assert_eq!(measured.stages[0].name, "sleep");
         assert!((measured.stages[0].ms_per_image - 0.5).abs() < 1e-9);
         assert_eq!(measured.uploaded_bytes_per_image, Some(50.0));
+        // A batch takes 2 ms; two devices work for 1 ms of it, both together.
+        assert!((measured.device_busy_share.unwrap() - 0.25).abs() < 1e-9, "{measured:?}");
+        assert_eq!((measured.peak_device_memory_bytes, measured.peak_pinned_memory_bytes), (Some(30), Some(20)));
         assert_eq!(measured.outcomes["complete"], measured.images);
     }
 

@@ -157,6 +157,12 @@ pub struct Measurement {
     pub uploaded_bytes_per_image: Option<f64>,
     /// The most memory that the process held during the measurement, the data set included.
     pub peak_memory_bytes: Option<u64>,
+    /// Of `seconds`, how much of it devices had work in, by events; the rest they waited for the host. Null on the CPU.
+    pub device_busy_share: Option<f64>,
+    /// The most device memory that was held, network and warm-up included.
+    pub peak_device_memory_bytes: Option<u64>,
+    /// The same of pinned host memory.
+    pub peak_pinned_memory_bytes: Option<u64>,
     /// Number of images by what became of them.
     pub outcomes: BTreeMap<String, u64>,
     /// Whether nothing was found that makes the numbers doubtful.

@@ -50,6 +50,15 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
     if let Some(bytes) = result.peak_memory_bytes {
         row("peak memory", format!("{:.0} MB", bytes as f64 / 1e6));
     }
+    if let (Some(on_device), Some(pinned)) = (result.peak_device_memory_bytes, result.peak_pinned_memory_bytes) {
+        row("  of the device, pinned", format!("{:.0} MB, {:.0} MB", on_device as f64 / 1e6, pinned as f64 / 1e6));
+    }
+    if let Some(bytes) = result.uploaded_bytes_per_image {
+        row("uploaded per image", format!("{:.1} kB", bytes / 1e3));
+    }
+    if let Some(share) = result.device_busy_share {
+        row("device busy", format!("{:.1} %", 100.0 * share));
+    }
     let outcomes: Vec<String> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     row("outcomes", outcomes.join(", "));
     row("result", if result.valid { "valid".into() } else { format!("NOT VALID: {}", doubts(result)) });

@@ -11,7 +11,7 @@ use dctflow::cpu::{Decoded, Decoder};
 use dctflow::jpeg::{Coefficients, Header, Limits, Status};
 use dctflow::network::{InputKind, InputNorm, Weights};
 use dctflow::resample::{AxisCache, InputPlan, Normalization, Transform};
-use dctflow::session::{Batch, BatchDecoder, Outcome, Session, Ticket};
+use dctflow::session::{Batch, BatchDecoder, DeviceStats, Outcome, Session, Ticket};
 use dctflow::{Error, ErrorKind, ImageError, Result};
 use rayon::prelude::*;
 
@@ -36,22 +36,41 @@ pub trait Workload {
 pub struct Reading {
     /// Time of each stage: of the CPU, or of the device.
     pub stages: Vec<(&'static str, Duration)>,
-    /// Bytes copied to a device, where one is used and counts them.
-    pub uploaded_bytes: Option<u64>,
+    /// Of devices, where they are used.
+    pub devices: Option<DeviceReading>,
+}
+
+/// What devices have counted, all together.
+#[derive(Clone, Copy)]
+pub struct DeviceReading {
+    /// Bytes copied to them.
+    pub uploaded_bytes: u64,
+    /// Time at which a device had work, by events, summed; and how many devices. `None`: nobody looked.
+    pub busy: Option<(Duration, usize)>,
+    /// The most memory that they held, their own and pinned memory of the host.
+    pub peak_device_bytes: u64,
+    pub peak_pinned_bytes: u64,
 }
 
 impl Reading {
     fn of_stages(stages: Vec<(&'static str, Duration)>) -> Self {
-        Self { stages, uploaded_bytes: None }
+        Self { stages, devices: None }
     }
 
     /// What a session has counted. Nothing is copied to a CPU or from it.
     pub fn of(session: &Session) -> Self {
         let stats = session.device_stats();
         let is_copied = !stats.is_empty();
+        let sum = |field: fn(&DeviceStats) -> u64| stats.iter().map(field).sum();
+        let devices = is_copied.then(|| DeviceReading {
+            uploaded_bytes: sum(|device| device.uploaded_bytes),
+            busy: Some((stats.iter().map(|device| device.busy).sum(), stats.len())),
+            peak_device_bytes: sum(|device| device.memory.peak_device_bytes),
+            peak_pinned_bytes: sum(|device| device.memory.peak_pinned_bytes),
+        });
         let stages = session.stage_times().named().into_iter();
         let stages = stages.filter(|(name, _)| is_copied || !["upload", "download"].contains(name)).collect();
-        Self { stages, uploaded_bytes: is_copied.then(|| stats.iter().map(|device| device.uploaded_bytes).sum()) }
+        Self { stages, devices }
     }
 }
 
@@ -143,6 +162,7 @@ pub struct DeviceDecode {
 impl DeviceDecode {
     /// `pool` reads the headers, and decodes what the device leaves to the CPU.
     pub fn new(pool: rayon::ThreadPool, decoder: BatchDecoder) -> Self {
+        decoder.device().memory_meter().reset_peaks();
         Self { pool, decoder, time: Duration::ZERO }
     }
 }
@@ -162,7 +182,14 @@ impl Workload for DeviceDecode {
 
     /// CPU time: planning, copying, waiting, and what the device leaves to the CPU; on the emulator the kernels too.
     fn reading(&self) -> Reading {
-        Reading::of_stages(vec![("host", self.time)])
+        let memory = self.decoder.device().memory_meter().read();
+        let devices = DeviceReading {
+            uploaded_bytes: self.decoder.uploaded_bytes(),
+            busy: None,
+            peak_device_bytes: memory.peak_device_bytes,
+            peak_pinned_bytes: memory.peak_pinned_bytes,
+        };
+        Reading { stages: vec![("host", self.time)], devices: Some(devices) }
     }
 }
 

@@ -15,7 +15,7 @@ mod recordings;
 pub use cupti::{Activity, ActivityKind, Cupti};
 pub use library_ops::{Libraries, LibraryOps};
 
-use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, StreamHandle};
+use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, MemoryMeter, StreamHandle};
 use crate::{Error, ErrorKind, Result};
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUgraphExec, CUstream, CUstream_flags,
@@ -36,6 +36,7 @@ pub struct Cuda {
     context: CUcontext,
     module: Option<Module>,
     info: DeviceInfo,
+    memory_meter: MemoryMeter,
 }
 
 // SAFETY: the driver's handles may be used by any thread that has made the context current, which every method does first.
@@ -66,7 +67,7 @@ impl Cuda {
         // SAFETY: writes one handle.
         driver.check(unsafe { (driver.cuDevicePrimaryCtxRetain)(&mut context, device) }, "opening the GPU")?;
         // From here on, dropping `cuda` gives everything back.
-        let mut cuda = Self { driver, device, context, module: None, info };
+        let mut cuda = Self { driver, device, context, module: None, info, memory_meter: MemoryMeter::default() };
         cuda.enter()?;
         cuda.module = Some(Module::load(driver, (major, minor), cuda.info.max_smem_bytes)?);
         Ok(Arc::new(cuda))
@@ -175,6 +176,10 @@ impl EventHandle {
 impl Device for Cuda {
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    fn memory_meter(&self) -> &MemoryMeter {
+        &self.memory_meter
     }
 
     fn allocate(&self, len_bytes: usize) -> Result<Address> {

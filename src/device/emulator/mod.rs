@@ -15,7 +15,8 @@ mod random;
 mod workers;
 
 use super::{
-    Address, Backend, Count, Device, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, StreamHandle,
+    Address, Backend, Count, Device, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, MemoryMeter,
+    StreamHandle,
 };
 use crate::abi::{Counter, KernelArch, KernelId};
 use crate::{Error, ErrorKind, Result};
@@ -85,6 +86,7 @@ impl Default for EmulatorOptions {
 /// The emulator as a device.
 pub struct Emulator {
     info: DeviceInfo,
+    memory_meter: MemoryMeter,
     options: EmulatorOptions,
     state: Mutex<State>,
 }
@@ -131,7 +133,7 @@ impl Emulator {
             workers,
             failure: None,
         };
-        Ok(Arc::new(Self { info, options, state: Mutex::new(state) }))
+        Ok(Arc::new(Self { info, memory_meter: MemoryMeter::default(), options, state: Mutex::new(state) }))
     }
 
     /// A device of its own, with the given schedule.
@@ -328,6 +330,10 @@ impl fmt::Debug for Emulator {
 impl Device for Emulator {
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    fn memory_meter(&self) -> &MemoryMeter {
+        &self.memory_meter
     }
 
     fn allocate(&self, len_bytes: usize) -> Result<Address> {
