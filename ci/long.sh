@@ -10,6 +10,7 @@ DCTFLOW_EMULATOR_FLAGS=-DDCTFLOW_UCONTEXT cargo test --test emulator  # the emul
 tests/reference/make.sh                                           # PyTorch's logits, made anew (0.6 GB of downloads)
 git diff --exit-code tests/data
 ci/memory.sh                                                      # AddressSanitizer and valgrind
+cargo run --release --quiet --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- 200000 7  # interleavings of a session's threads
 DCTFLOW_SOAK_SECONDS=3600 cargo test --release --test soak -- --nocapture  # an hour of good and bad files
 cargo bench --bench hostile                                       # what hostile files cost
 ci/fuzz.sh "${1:-600}"

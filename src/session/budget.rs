@@ -1,6 +1,6 @@
 //! Memory that the images of a session share while they are decoded.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// So many bytes, taken in shares that are given back when they are dropped.
 #[derive(Debug)]

@@ -122,23 +122,17 @@ impl Queue {
 
     /// A batch that was taken is done: its place is free.
     pub(super) fn release(&self) {
-        let mut state = self.lock();
-        state.num_in_flight -= 1;
-        let is_over = state.is_closed && state.num_in_flight == 0;
-        drop(state);
+        self.lock().num_in_flight -= 1;
         self.place_freed.notify_one();
-        if is_over {
-            self.changed.notify_all();
-        }
     }
 
-    /// A batch that was taken is for another slot. Wakes all slots, so that those of a lost device end.
+    /// A batch that was taken is for another slot. The slot that gives it back must end: that wakes the others.
     pub(super) fn put_back(&self, job: Job) {
         self.lock().jobs.push_front(job);
-        self.changed.notify_all();
     }
 
-    /// A slot ends. The last one to go answers all that is left.
+    /// A slot ends. The last one to go answers all that is left. Wakes all others: those of a lost device end too, one of another takes
+    /// what was put back, and after the end none waits for more.
     pub(super) fn retire(&self, failure: Option<&str>) {
         let mut state = self.lock();
         state.num_slots -= 1;

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{Batch, Outcome, Session, Ticket};
 use crate::error::{ImageError, Result};
+use crate::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// A batch is closed when its files reach this size, however few they are.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
