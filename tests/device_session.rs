@@ -1,4 +1,7 @@
-//! Sessions on a device, here the emulator: the answers of the CPU, batches in flight, joined streams, lost devices.
+//! Sessions on a device (an emulator, or a GPU if only that is wanted): the answers of the CPU, batches in flight, joined streams, lost devices.
+
+#[path = "common/devices.rs"]
+mod devices;
 
 use std::sync::Arc;
 
@@ -24,12 +27,24 @@ fn weights(variant: Variant, side: u32) -> Weights {
     Weights::random(config, 1).unwrap().with_transform(transform).unwrap()
 }
 
-fn emulator(schedule: Schedule) -> Device {
-    device(EmulatorOptions { schedule, num_os_threads: 2, ..EmulatorOptions::default() })
+/// An emulator under a schedule; the GPU, if only that is wanted.
+fn device(schedule: Schedule) -> Device {
+    match is_gpu() {
+        true => Device { kind: DeviceChoice::Cuda(0), why: String::new(), handle: Some(devices::cuda().unwrap()) },
+        false => emulator(EmulatorOptions { schedule, num_os_threads: 2, ..EmulatorOptions::default() }),
+    }
 }
 
-fn device(options: EmulatorOptions) -> Device {
+fn is_gpu() -> bool {
+    !devices::is_chosen("emulator")
+}
+
+fn emulator(options: EmulatorOptions) -> Device {
     Device { kind: DeviceChoice::Emulator, why: String::new(), handle: Some(Emulator::new(options).unwrap()) }
+}
+
+fn two_emulators() -> [Device; 2] {
+    [(); 2].map(|()| emulator(EmulatorOptions { num_os_threads: 2, ..EmulatorOptions::default() }))
 }
 
 fn handle(device: &Device) -> &Arc<dyn device::Device> {
@@ -111,7 +126,7 @@ fn assert_same(seen: &[Outcome], expected: &[Outcome], what: &str) {
 
 #[test]
 fn every_network_answers_as_on_the_cpu() {
-    let device = emulator(Schedule::Random(1));
+    let device = device(Schedule::Random(1));
     let files = mixed_files();
     for variant in Variant::ALL {
         let weights = weights(variant, 64);
@@ -134,7 +149,7 @@ fn every_network_answers_as_on_the_cpu() {
 
 #[test]
 fn policies_and_transforms_are_those_of_the_cpu() {
-    let device = emulator(Schedule::Forward);
+    let device = device(Schedule::Forward);
     let files = mixed_files();
     let weights = weights(Variant::LateConcatRfaThinner, 32);
     for policy in [Policy::Strict, Policy::Skip, Policy::Lenient { min_fraction: 0.0 }] {
@@ -156,7 +171,7 @@ fn policies_and_transforms_are_those_of_the_cpu() {
 fn batches_in_flight_do_not_disturb_each_other() {
     let files = mixed_files();
     for schedule in [Schedule::Reverse, Schedule::Random(7)] {
-        let session = small_session(&emulator(schedule), |builder| builder.max_batch(3).slots(3));
+        let session = small_session(&device(schedule), |builder| builder.max_batch(3).slots(3));
         let expected = session.submit(batch(&files)).wait().unwrap();
         let tickets: Vec<Ticket> = (0..6)
             .map(|shift| {
@@ -178,7 +193,7 @@ fn batches_in_flight_do_not_disturb_each_other() {
 
 #[test]
 fn batches_of_one_size_take_memory_once() {
-    let session = small_session(&emulator(Schedule::Forward), |builder| builder.slots(1));
+    let session = small_session(&device(Schedule::Forward), |builder| builder.slots(1));
     let files = mixed_files();
     let mut num_allocations = Vec::new();
     for _ in 0..4 {
@@ -192,7 +207,7 @@ fn batches_of_one_size_take_memory_once() {
 #[test]
 fn an_image_that_memory_cannot_hold_harms_nobody() {
     let tight = EmulatorOptions { memory_bytes: 24 << 20, num_os_threads: 2, ..EmulatorOptions::default() };
-    let session = small_session(&device(tight), |builder| builder.slots(1));
+    let session = small_session(&emulator(tight), |builder| builder.slots(1));
     let good = picture(1, (90, 70), Kind::Baseline);
     let mut large = good.clone();
     // The frame header's height and width, behind its marker, length and precision.
@@ -209,7 +224,7 @@ fn an_image_that_memory_cannot_hold_harms_nobody() {
 /// is in time for them.
 #[test]
 fn what_the_device_gives_up_is_decoded_by_the_cpu() {
-    let device = emulator(Schedule::Forward);
+    let device = device(Schedule::Forward);
     let good = picture(1, (90, 70), Kind::Baseline);
     let mut odd = picture(2, (90, 70), Kind::Baseline);
     // No marker, and no data: no sound file has such bytes there.
@@ -236,9 +251,9 @@ fn what_the_device_gives_up_is_decoded_by_the_cpu() {
 }
 
 /// The caller's stream fills the logits' memory before and after every batch, and copies them away in between, without ever waiting. Returns how
-/// many of the copies are not what the batch has answered.
-fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>) -> usize {
-    let device = emulator(schedule);
+/// many of the copies are not what the batch has answered. A GPU's stream is never late by itself: where `is_late`, it is kept busy.
+fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>, is_late: bool) -> usize {
+    let device = device(schedule);
     let handle = handle(&device);
     let stream = Arc::new(Stream::new(handle).unwrap());
     let session = small_session(&device, |builder| {
@@ -252,8 +267,10 @@ fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>
     let logits = Arc::new(DeviceBuffer::new(handle, row_bytes).unwrap());
     let copies = DeviceBuffer::new(handle, num_batches * row_bytes).unwrap();
     let files: Vec<Vec<u8>> = (0..3).map(|seed| picture(seed, (24, 24), Kind::Baseline)).collect();
+    let ballast = DeviceBuffer::new(handle, if is_late { 1 << 30 } else { 0 }).unwrap();
     let mut tickets = Vec::new();
     for batch_idx in 0..num_batches {
+        (0..16).for_each(|_| stream.fill(ballast.all(), 0).unwrap());
         stream.fill(logits.all(), 0xEE).unwrap();
         let mut batch = batch(&files[batch_idx % 3..][..1]);
         batch.write_logits_to(Arc::clone(&logits));
@@ -274,9 +291,9 @@ fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>
 #[test]
 fn a_joined_stream_never_races_with_batches() {
     for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1)] {
-        assert_eq!(race(schedule, 12, None), 0, "{schedule:?}");
+        assert_eq!(race(schedule, 12, None, is_gpu()), 0, "{schedule:?}");
     }
-    assert_eq!(race(Schedule::Random(2), 60, None), 0);
+    assert_eq!(race(Schedule::Random(2), if is_gpu() { 5000 } else { 60 }, None, false), 0);
 }
 
 #[test]
@@ -284,13 +301,13 @@ fn a_forgotten_wait_would_be_noticed() {
     for (schedule, wait) in
         [(Schedule::Forward, ForgottenWait::AfterBatch), (Schedule::Reverse, ForgottenWait::BeforeBatch)]
     {
-        assert!(race(schedule, 12, Some(wait)) > 0, "{schedule:?}, {wait:?}");
+        assert!(race(schedule, 12, Some(wait), is_gpu()) > 0, "{schedule:?}, {wait:?}");
     }
 }
 
 #[test]
 fn what_cannot_be_joined_or_written_to_is_refused() {
-    let (device, other) = (emulator(Schedule::Forward), emulator(Schedule::Forward));
+    let [device, other] = two_emulators();
     let stream = Arc::new(Stream::new(handle(&other)).unwrap());
     let weights = weights(Variant::LateConcatRfaThinner, 32);
     let builder = || Session::builder(&weights).threads(1).stream(Arc::clone(&stream));
@@ -332,7 +349,7 @@ fn poison(device: &Device) {
 
 #[test]
 fn a_lost_device_loses_no_image() {
-    let devices = [emulator(Schedule::Forward), emulator(Schedule::Forward)];
+    let devices = two_emulators();
     let weights = weights(Variant::LateConcatRfaThinner, 32);
     let session = Session::builder(&weights).on(&devices).threads(1).max_batch(2).build().unwrap();
     assert_eq!((session.devices().count(), session.num_slots()), (2, 4));
@@ -361,7 +378,7 @@ fn a_lost_device_loses_no_image() {
 #[test]
 fn a_session_can_be_dropped_with_work_in_flight() {
     let files = mixed_files();
-    let session = small_session(&emulator(Schedule::Random(3)), |builder| builder.slots(2));
+    let session = small_session(&device(Schedule::Random(3)), |builder| builder.slots(2));
     let _forgotten = session.submit(batch(&files));
     let ticket = session.submit(batch(&files));
     drop(session);

@@ -14,7 +14,6 @@ passed, and of the CPU time of all threads, which other load on the machine dist
 
 import argparse
 import json
-import math
 import os
 import platform
 import random
@@ -24,7 +23,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from io import BytesIO
 from pathlib import Path
 
@@ -33,7 +31,8 @@ import onnxruntime as ort
 import PIL
 from PIL import Image, features
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import ROOT, jpeg_files, machine, ratio
+
 DECODERS = ["dctflow-coefficients", "libjpeg-coefficients", "zune-pixels", "jpeg-decoder-pixels", "pillow-pixels"]
 PATHS = ["dctflow-e2e:resnet50-rgb", "dctflow-e2e:late-concat-rfa-thinner", "pillow-onnxruntime:resnet50-rgb"]
 ABOUT = {
@@ -134,18 +133,6 @@ def run_group(tasks, runners, rounds):
     return seconds
 
 
-def ratio(ours, theirs):
-    """How many times as fast ours is: geometric mean of paired rounds, and its 95 % interval (Student's t)."""
-    logs = [math.log(b / a) for a, b in zip(ours, theirs)]
-    # One round has no interval.
-    mean, half = statistics.fmean(logs), math.inf
-    if len(logs) > 1:
-        # More than ten rounds: the quantile of nine degrees of freedom, a little too careful.
-        t = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}.get(len(logs) - 1, 2.262)
-        half = t * statistics.stdev(logs) / math.sqrt(len(logs))
-    return [round(math.exp(x), 3) if math.isfinite(x) else None for x in (mean, mean - half, mean + half)]
-
-
 def results_of(group, seconds, about):
     """One result per task: rates, and the ratio of ours to it for each of our own tasks in the group."""
     results = []
@@ -200,25 +187,13 @@ def busy_seconds():
     return (user + nice + system + irq + softirq) / ticks, steal / ticks
 
 
-def machine():
-    names = []
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+def versions():
     return {
-        "date": date.today().isoformat(),
-        "commit": subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip(),
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "versions": {
-            "python": platform.python_version(),
-            "pillow": PIL.__version__,
-            "pillow_libjpeg_turbo": features.version("libjpeg_turbo"),
-            "onnxruntime": ort.__version__,
-            **crate_versions(["zune-jpeg", "jpeg-decoder", "mozjpeg-sys"]),
-        },
+        "python": platform.python_version(),
+        "pillow": PIL.__version__,
+        "pillow_libjpeg_turbo": features.version("libjpeg_turbo"),
+        "onnxruntime": ort.__version__,
+        **crate_versions(["zune-jpeg", "jpeg-decoder", "mozjpeg-sys"]),
     }
 
 
@@ -235,15 +210,6 @@ def build():
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "peers"][-1]
-
-
-def jpeg_files(paths, limit):
-    """At most `limit` files, spread evenly over all that are there."""
-    files = []
-    for path in map(Path, paths):
-        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) if path.is_dir() else [path]
-    step = max(1, len(files) // limit)
-    return files[::step][:limit]
 
 
 def main():
@@ -266,7 +232,7 @@ def main():
         about = ours.about
         pillow = Pillow(folder, about["files"], arguments)
         runners = {task: ours if task.startswith(("dctflow", "libjpeg", "zune", "jpeg-decoder")) else pillow for task in ABOUT}
-        record = machine()
+        record = machine() | {"versions": versions()}
         record["data"] = {k: about[k] for k in ("sha256", "bytes", "pixels")} | {"files": len(about["files"])}
         record["data"]["source"] = "given" if arguments.paths else "64 synthetic photos, seed 0"
         record["settings"] = {

@@ -13,6 +13,7 @@ This script follows the documentation of its peers; it has not been run yet, so 
 
 import argparse
 import json
+import platform
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 import torchvision
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from cpu import ROOT, jpeg_files, machine, ratio
+from common import ROOT, jpeg_files, machine, ratio
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -92,6 +93,18 @@ class Peers:
         return time.perf_counter() - start
 
 
+def decodable(files):
+    """Those that nvJPEG can decode: one that it cannot would end every task of its. All, if it can none: then it is not there at all."""
+    kept = []
+    for file in files:
+        try:
+            decode_jpeg(torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8), mode=ImageReadMode.RGB, device="cuda")
+            kept.append(file)
+        except RuntimeError as error:
+            print(f"{file.name}: {error}", file=sys.stderr)
+    return kept or files
+
+
 def our_rate(program, scenario, file_list, arguments):
     """Images per second of `dctflow bench`, and its whole record."""
     command = [program, "bench", scenario, "--device", "cuda", "--json", f"@{file_list}"]
@@ -138,7 +151,8 @@ def main():
         print("gpu.py: name JPEG files or folders: nothing is made for the GPU's peers", file=sys.stderr)
         return 2
 
-    files = jpeg_files(arguments.paths, arguments.limit)
+    found = jpeg_files(arguments.paths, arguments.limit)
+    files = decodable(found)
     peers = Peers(files, arguments.batch)
     results, records = {}, []
 
@@ -159,19 +173,24 @@ def main():
                 run(f"dctflow-{scenario}", lambda: ours(scenario), results)
             for task in peers.tasks:
                 run(task, lambda: peer_rate(peers, task, arguments.duration), results)
+            # Round by round, in case there is no time for all of them.
+            if arguments.record:
+                write_record(arguments, len(files), len(found) - len(files), results, records)
 
     summarise(results)
+    return 0
+
+
+def write_record(arguments, num_files, num_left_out, results, our_records):
     record = machine() | {
         "gpu": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "settings": {"batch": arguments.batch, "files": len(files), "rounds": arguments.rounds, "duration": arguments.duration},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "settings": {"batch": arguments.batch, "files": num_files, "duration": arguments.duration},
+        "files_that_nvjpeg_cannot_decode": num_left_out,
         "results": results,
-        "our_records": records,
+        "our_records": our_records,
     }
-    if arguments.record:
-        arguments.record.with_name(arguments.record.stem + "-gpu.json").write_text(json.dumps(record, indent=1) + "\n")
-    return 0
+    arguments.record.with_name(arguments.record.stem + "-gpu.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def summarise(results):

@@ -1,5 +1,5 @@
 //! The same on a GPU, where there is one: by our own kernels, tile by tile, and by NVIDIA's libraries. What is missing is named on stderr; with
-//! `DCTFLOW_REQUIRE_GPU` set it is a failure.
+//! `DCTFLOW_REQUIRE_GPU` set a missing GPU is a failure, with `DCTFLOW_REQUIRE_LIBRARIES` a missing library.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use dctflow::stages::NetworkOptions;
 
 use crate::{assert_close, run, run_on_cpu};
 
-/// What is there, or `None` with a word on stderr.
-fn present<T>(what: dctflow::Result<T>) -> Option<T> {
+/// What is there, or `None` with a word on stderr, unless `variable` is set.
+fn present<T>(what: dctflow::Result<T>, variable: &str) -> Option<T> {
     match what {
         Ok(present) => Some(present),
-        Err(error) if std::env::var_os("DCTFLOW_REQUIRE_GPU").is_some() => panic!("{error}"),
+        Err(error) if std::env::var_os(variable).is_some() => panic!("{error}"),
         Err(error) => {
             eprintln!("skipped on a GPU: {error}");
             None
@@ -28,7 +28,9 @@ fn all_ops(cuda: &Arc<Cuda>) -> Vec<Arc<dyn Ops>> {
         Libraries { cublaslt: false, cudnn: true },
         Libraries { cublaslt: true, cudnn: true },
     ];
-    let by_library = libraries.into_iter().filter_map(|libraries| present(LibraryOps::new(cuda, libraries)));
+    let by_library = libraries
+        .into_iter()
+        .filter_map(|libraries| present(LibraryOps::new(cuda, libraries), "DCTFLOW_REQUIRE_LIBRARIES"));
     let by_library = by_library.map(|ops| Arc::new(ops) as Arc<dyn Ops>);
     let tiles = ConvolveTile::ALL.into_iter().map(Some).chain([None]);
     tiles.map(|tile| Arc::new(KernelOps { tile }) as Arc<dyn Ops>).chain(by_library).collect()
@@ -36,7 +38,7 @@ fn all_ops(cuda: &Arc<Cuda>) -> Vec<Arc<dyn Ops>> {
 
 #[test]
 fn every_network_agrees_with_the_cpu_on_a_gpu() {
-    let Some(cuda) = present(Cuda::open(0)) else { return };
+    let Some(cuda) = present(Cuda::open(0), "DCTFLOW_REQUIRE_GPU") else { return };
     let device: Arc<dyn Device> = cuda.clone();
     let all_ops = all_ops(&cuda);
     for variant in Variant::ALL {
