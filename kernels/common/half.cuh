@@ -29,4 +29,17 @@ __device__ __forceinline__ uint4 pack_vector(const float (&values)[VECTOR_HALVES
                       pack_halves(values[6], values[7]));
 }
 
+/* Eight channels of a pixel: what one thread takes of a value. Neighbouring threads of the grid take neighbouring vectors. */
+struct PixelVector {
+    uint32_t pixel; /* Of all images. There may be fewer than there are threads. */
+    uint32_t channel;
+
+    __device__ __forceinline__ static PixelVector of_thread(uint32_t channels) {
+        const uint32_t vectors_per_pixel = channels / VECTOR_HALVES;
+        const uint64_t vector_idx = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+        const auto pixel = static_cast<uint32_t>(vector_idx / vectors_per_pixel);
+        return {pixel, static_cast<uint32_t>(vector_idx - static_cast<uint64_t>(pixel) * vectors_per_pixel) * VECTOR_HALVES};
+    }
+};
+
 #endif

@@ -8,13 +8,10 @@
 
 /* A thread takes eight channels of an output pixel. */
 __device__ void place_channels(const PlaceChannelsParams &p, NoSmem &) {
-    const uint32_t vectors_per_pixel = p.channels / VECTOR_HALVES;
-    const uint64_t vector_idx = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    const auto pixel = static_cast<uint32_t>(vector_idx / vectors_per_pixel);
+    const auto [pixel, channel] = PixelVector::of_thread(p.channels);
     if (pixel >= p.num_pixels) {
         return;
     }
-    const uint32_t channel = static_cast<uint32_t>(vector_idx - static_cast<uint64_t>(pixel) * vectors_per_pixel) * VECTOR_HALVES;
     uint64_t source = pixel;
     if (p.factor != 1) {
         const uint32_t line = pixel / p.width; /* of all images, one below the other: their heights are multiples of the factor */

@@ -8,13 +8,10 @@
 
 /* A thread takes eight channels of an output pixel. A NaN in the window is the result. */
 __device__ void pool_maximum(const PoolMaximumParams &p, NoSmem &) {
-    const uint32_t vectors_per_pixel = p.channels / VECTOR_HALVES;
-    const uint64_t vector_idx = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    const auto pixel = static_cast<uint32_t>(vector_idx / vectors_per_pixel);
+    const auto [pixel, channel] = PixelVector::of_thread(p.channels);
     if (pixel >= p.num_pixels) {
         return;
     }
-    const uint32_t channel = static_cast<uint32_t>(vector_idx - static_cast<uint64_t>(pixel) * vectors_per_pixel) * VECTOR_HALVES;
     const uint32_t line = pixel / p.width;
     const uint32_t image_idx = line / p.height;
     const auto top = static_cast<int32_t>((line - image_idx * p.height) * p.stride) - static_cast<int32_t>(p.pad_top);
