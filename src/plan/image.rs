@@ -88,15 +88,6 @@ impl<'a> PlannedImage<'a> {
         Ok(Self { bytes, scans, is_complete: rules.progression.is_complete(), end: iter.position(), header })
     }
 
-    /// An image that gets planes in the batch and nothing that decodes into them: for files that the CPU decodes.
-    ///
-    /// # Errors
-    /// As [`Header::parse`].
-    pub fn without_scans(bytes: &'a [u8], limits: &Limits) -> Result<Self, ImageError> {
-        let header = Header::parse(bytes, limits)?;
-        Ok(Self { bytes, scans: Vec::new(), is_complete: false, end: 0, header })
-    }
-
     /// The quantisation table in force at a component's first scan; `None` if it has none.
     pub fn quant_table(&self, component_idx: usize) -> Option<Natural<u16>> {
         let sends = |scan: &&PlannedScan| scan.scan.components.iter().any(|c| c.component_idx == component_idx);

@@ -1,15 +1,15 @@
 //! Decoding batches of files to coefficients on a device; what is not for the device, the CPU decodes.
 
 use std::collections::BTreeMap;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::device_coefficients::{DecodedOnDevice, DeviceCoefficients, DeviceImage, DevicePlane};
+use super::sorting::{SortedFile, decode_into_room};
 use crate::cpu::{self, Decoded};
 use crate::device::{Device, DeviceBuffer};
-use crate::jpeg::{DecodeReport, Header, Limits};
+use crate::jpeg::{Coefficients, DecodeReport, Frame, Header, Limits, Natural};
 use crate::plan::{CpuReason, DecodePlan, PlanOptions, PlannedImage};
 use crate::stages::DecodeStage;
 use crate::{ImageError, Result};
@@ -114,16 +114,13 @@ impl BatchDecoder {
     pub fn decode_in_parts(&mut self, files: &[&[u8]], mut sink: impl FnMut(Vec<Decoded>)) -> Result<()> {
         let mut part = Part::default();
         for &file in files {
-            let image = PlannedImage::read(file, &self.limits);
-            let image_bytes = match &image {
-                Ok(image) => image.header.frame.coefficient_bytes(),
-                Err(_) => Header::parse(file, &self.limits).map_or(0, |header| header.frame.coefficient_bytes()),
-            };
+            let sorted = SortedFile::read(file, &self.limits);
+            let image_bytes = sorted.coefficient_bytes();
             if part.coefficient_bytes + image_bytes > self.max_batch_bytes && !part.files.is_empty() {
                 sink(self.decode_part(std::mem::take(&mut part))?);
             }
             part.coefficient_bytes += image_bytes;
-            part.push(file, image, None);
+            part.push(file, sorted);
         }
         sink(self.decode_part(part)?);
         Ok(())
@@ -139,28 +136,19 @@ impl BatchDecoder {
     /// Whatever is wrong with a file stands in its report.
     pub fn decode_to_device(&mut self, files: &[&[u8]]) -> Result<DeviceCoefficients> {
         let mut part = Part::default();
-        for &file in files {
-            // What the CPU decodes has its place beside the others.
-            part.push(
-                file,
-                PlannedImage::read(file, &self.limits),
-                PlannedImage::without_scans(file, &self.limits).ok(),
-            );
-        }
+        files.iter().for_each(|file| part.push(file, SortedFile::read(file, &self.limits)));
+        self.plan.replace(&part.images, &self.options);
+        let planes: Vec<[u64; 4]> = part.places.iter().map(|place| place.reserve_planes(&mut self.plan)).collect();
         let results = self.run(&part)?;
-        let by_cpu =
-            results.iter().zip(&part.image_of_file).filter_map(|(result, image_idx)| match (result, image_idx) {
-                (FileResult::OnCpu(decoded), &Some(image_idx)) => {
-                    Some((self.plan.planes[image_idx].as_slice(), decoded.coefficients.as_ref()?))
-                }
-                _ => None,
-            });
+        let by_cpu = results.iter().zip(&planes).filter_map(|(result, planes)| match result {
+            FileResult::OnCpu(decoded) => Some((&planes[..], decoded.coefficients.as_ref()?)),
+            FileResult::OnDevice(_) => None,
+        });
         self.stage.upload_coefficients(&by_cpu.collect::<Vec<_>>())?;
         self.stage.stream().synchronize()?;
         let buffer = self.stage.take_coefficients()?;
-        let images = results.into_iter().zip(&part.image_of_file).map(|(result, image_idx)| {
-            let image = image_idx.filter(|_| result.has_coefficients());
-            let image = image.map(|image_idx| self.device_image(&buffer, image_idx, &part.images[image_idx], &result));
+        let images = results.into_iter().zip(&part.places).zip(&planes).map(|((result, place), planes)| {
+            let image = device_image(&buffer, planes, &result, place.image(&part.images));
             DecodedOnDevice { image, report: result.into_report() }
         });
         let images = images.collect();
@@ -177,84 +165,100 @@ impl BatchDecoder {
         self.stage.trim()
     }
 
-    /// Where an image's planes lie in `buffer`.
-    fn device_image(
-        &self,
-        buffer: &DeviceBuffer,
-        image_idx: usize,
-        image: &PlannedImage<'_>,
-        result: &FileResult,
-    ) -> DeviceImage {
-        let Header { frame, color, orientation, .. } = &image.header;
-        let planes = frame.components.iter().enumerate().map(|(component_idx, component)| {
-            let first_byte = self.plan.planes[image_idx][component_idx] * size_of::<i16>() as u64;
-            let quant = match result {
-                FileResult::OnCpu(Decoded { coefficients: Some(decoded), .. }) => decoded.planes[component_idx].quant,
-                _ => image.quant_table(component_idx),
-            };
-            DevicePlane::new(component, buffer.address() + first_byte, quant)
-        });
-        let planes = planes.collect();
-        DeviceImage { frame: frame.clone(), color: *color, orientation: *orientation, planes }
-    }
-
     fn decode_part(&mut self, part: Part<'_>) -> Result<Vec<Decoded>> {
-        let results = self.run(&part)?.into_iter().zip(&part.image_of_file);
-        let decoded = results.map(|(result, image_idx)| match (result, image_idx) {
-            (FileResult::OnDevice(report), &Some(image_idx)) => {
+        self.plan.replace(&part.images, &self.options);
+        let results = self.run(&part)?.into_iter().zip(&part.places);
+        let decoded = results.map(|(result, place)| match (result, place) {
+            (FileResult::OnDevice(report), &Place::Device(image_idx)) => {
                 let image = &part.images[image_idx];
                 let coefficients = self.stage.fetch_coefficients(image_idx, image, &self.plan)?;
                 Ok(Decoded { coefficients: Some(coefficients), report })
             }
-            (FileResult::OnDevice(report), None) => Ok(Decoded { coefficients: None, report }),
+            (FileResult::OnDevice(report), Place::Cpu { .. }) => Ok(Decoded { coefficients: None, report }),
             (FileResult::OnCpu(decoded), _) => Ok(decoded),
         });
         decoded.collect()
     }
 
-    /// Decodes a part; what the device decodes stays there. Results are by file.
+    /// Decodes a part that is planned; what the device decodes stays there. Results are by file.
     fn run(&mut self, part: &Part<'_>) -> Result<Vec<FileResult>> {
-        self.plan.replace(&part.images, &self.options);
-        if !part.images.is_empty() {
+        // A batch of nothing is no batch.
+        let is_for_device = self.plan.num_coefficients > 0;
+        if is_for_device {
             self.stage.submit(&part.images, &self.plan)?;
         }
         // The device is at work.
-        let mut on_cpu = self.decode_on_cpu(part, &part.for_cpu);
-        let mut reports = match part.images.is_empty() {
-            true => Vec::new(),
-            false => self.stage.fetch_reports(&part.images, &self.plan)?,
+        let mut on_cpu = self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
+            Place::Cpu { reason, .. } => Some(*reason),
+            Place::Device(_) => None,
+        });
+        let mut reports = match is_for_device {
+            true => self.stage.fetch_reports(&part.images, &self.plan)?,
+            false => Vec::new(),
         };
-        let is_unresolved = |&(file_idx, image_idx): &(usize, usize)| {
-            reports[image_idx].report.is_none() && !on_cpu.contains_key(&file_idx)
-        };
-        let unresolved = part.files_and_images().filter(is_unresolved);
-        let unresolved: Vec<(usize, CpuReason)> = unresolved.map(|(idx, _)| (idx, CpuReason::Unresolved)).collect();
-        on_cpu.append(&mut self.decode_on_cpu(part, &unresolved));
-
+        on_cpu.append(&mut self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
+            Place::Device(image_idx) if reports[*image_idx].report.is_none() => Some(CpuReason::Unresolved),
+            _ => None,
+        }));
         self.stats.serial_subsequences += reports.iter().map(|r| u64::from(r.serial_subsequences)).sum::<u64>();
-        let results = part.image_of_file.iter().enumerate().map(|(file_idx, image_idx)| {
+        let results = part.places.iter().enumerate().map(|(file_idx, place)| {
             if let Some(decoded) = on_cpu.remove(&file_idx) {
                 return FileResult::OnCpu(decoded);
             }
             self.stats.on_device += 1;
-            let report = image_idx.and_then(|image_idx| reports[image_idx].report.take());
+            let report = match place {
+                Place::Device(image_idx) => reports[*image_idx].report.take(),
+                Place::Cpu { .. } => None,
+            };
             FileResult::OnDevice(report.unwrap_or_else(|| DecodeReport::failed(ImageError::Internal, 0)))
         });
         Ok(results.collect())
     }
 
-    /// Decodes files of a part in parallel, in the calling thread's rayon pool. By file.
-    fn decode_on_cpu(&mut self, part: &Part<'_>, files: &[(usize, CpuReason)]) -> BTreeMap<usize, Decoded> {
-        for (_, reason) in files {
-            *self.stats.on_cpu.entry(*reason).or_default() += 1;
+    /// Decodes those files of a part that have a reason, in parallel, in the calling thread's rayon pool. By file.
+    fn decode_on_cpu(
+        &mut self,
+        part: &Part<'_>,
+        reason: impl Fn(usize) -> Option<CpuReason>,
+    ) -> BTreeMap<usize, Decoded> {
+        let mut files = Vec::new();
+        for (file_idx, reason) in (0..part.files.len()).filter_map(|file_idx| Some((file_idx, reason(file_idx)?))) {
+            *self.stats.on_cpu.entry(reason).or_default() += 1;
+            files.push(file_idx);
         }
         let limits = &self.limits;
-        let decode = |&(file_idx, _): &(usize, CpuReason)| {
-            // A mistake of this library costs this file and no other.
-            let decoded = catch_unwind(|| cpu::decode(part.files[file_idx], limits));
-            (file_idx, decoded.unwrap_or_else(|_| Decoded::failed(ImageError::Internal, 0)))
+        let decode = |file_idx: usize| {
+            let frame = part.places[file_idx].frame(&part.images);
+            (file_idx, decode_into_room(frame, || cpu::decode(part.files[file_idx], limits)))
         };
-        files.par_iter().with_max_len(1).map(decode).collect()
+        files.into_par_iter().with_max_len(1).map(decode).collect()
+    }
+}
+
+/// Where an image's planes lie in `buffer`; `None` if nothing was decoded. `planned`: the image, if the device has decoded it.
+fn device_image(
+    buffer: &DeviceBuffer,
+    first_coefficients: &[u64; 4],
+    result: &FileResult,
+    planned: Option<&PlannedImage<'_>>,
+) -> Option<DeviceImage> {
+    let image = |frame: &Frame, color, orientation, quant: &dyn Fn(usize) -> Option<Natural<u16>>| {
+        let planes = frame.components.iter().enumerate().map(|(component_idx, component)| {
+            let first_byte = first_coefficients[component_idx] * size_of::<i16>() as u64;
+            DevicePlane::new(component, buffer.address() + first_byte, quant(component_idx))
+        });
+        DeviceImage { frame: frame.clone(), color, orientation, planes: planes.collect() }
+    };
+    match result {
+        FileResult::OnCpu(decoded) => {
+            let Coefficients { frame, color, orientation, planes } = decoded.coefficients.as_ref()?;
+            Some(image(frame, *color, *orientation, &|component_idx| planes[component_idx].quant))
+        }
+        FileResult::OnDevice(_) => {
+            let planned = planned?;
+            let Header { frame, color, orientation, .. } = &planned.header;
+            Some(image(frame, *color, *orientation, &|component_idx| planned.quant_table(component_idx)))
+        }
     }
 }
 
@@ -265,13 +269,41 @@ enum FileResult {
 }
 
 impl FileResult {
-    fn has_coefficients(&self) -> bool {
-        !matches!(self, Self::OnCpu(Decoded { coefficients: None, .. }))
-    }
-
     fn into_report(self) -> DecodeReport {
         match self {
             Self::OnDevice(report) | Self::OnCpu(Decoded { report, .. }) => report,
+        }
+    }
+}
+
+/// Who decodes a file of a part.
+enum Place {
+    /// The device; the index among its images.
+    Device(usize),
+    /// The CPU; `frame` as [`SortedFile`] has it.
+    Cpu { reason: CpuReason, frame: Option<Frame> },
+}
+
+impl Place {
+    /// Index of the first coefficient by component, in a plan of the part's images.
+    fn reserve_planes(&self, plan: &mut DecodePlan) -> [u64; 4] {
+        match self {
+            Self::Device(image_idx) => plan.planes[*image_idx],
+            Self::Cpu { frame, .. } => frame.as_ref().map_or([0; 4], |frame| plan.reserve_planes(frame)),
+        }
+    }
+
+    fn image<'i, 'a>(&self, images: &'i [PlannedImage<'a>]) -> Option<&'i PlannedImage<'a>> {
+        match self {
+            Self::Device(image_idx) => images.get(*image_idx),
+            Self::Cpu { .. } => None,
+        }
+    }
+
+    fn frame<'i>(&'i self, images: &'i [PlannedImage<'_>]) -> Option<&'i Frame> {
+        match self {
+            Self::Device(image_idx) => images.get(*image_idx).map(|image| &image.header.frame),
+            Self::Cpu { frame, .. } => frame.as_ref(),
         }
     }
 }
@@ -281,28 +313,21 @@ impl FileResult {
 struct Part<'a> {
     coefficient_bytes: u64,
     files: Vec<&'a [u8]>,
-    /// By file: which of the images it is.
-    image_of_file: Vec<Option<usize>>,
-    /// What has planes on the device.
+    /// By file.
+    places: Vec<Place>,
+    /// The device's.
     images: Vec<PlannedImage<'a>>,
-    /// Which files, and why.
-    for_cpu: Vec<(usize, CpuReason)>,
 }
 
 impl<'a> Part<'a> {
-    /// `image`: the file as the device decodes it, or why the CPU does; then `place`, if there is one, gives it planes on the device.
-    fn push(&mut self, file: &'a [u8], image: Result<PlannedImage<'a>, CpuReason>, place: Option<PlannedImage<'a>>) {
-        if let Err(reason) = image {
-            self.for_cpu.push((self.files.len(), reason));
-        }
+    fn push(&mut self, file: &'a [u8], sorted: SortedFile<'a>) {
         self.files.push(file);
-        let image = image.ok().or(place);
-        self.image_of_file.push(image.is_some().then_some(self.images.len()));
-        self.images.extend(image);
-    }
-
-    /// The files that have planes on the device, and which of the images they are.
-    fn files_and_images(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.image_of_file.iter().enumerate().filter_map(|(file_idx, image_idx)| Some((file_idx, (*image_idx)?)))
+        self.places.push(match sorted {
+            SortedFile::ForDevice(image) => {
+                self.images.push(*image);
+                Place::Device(self.images.len() - 1)
+            }
+            SortedFile::ForCpu { reason, frame } => Place::Cpu { reason, frame },
+        });
     }
 }

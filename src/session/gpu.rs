@@ -5,7 +5,6 @@
 //! afterwards: the CPU decodes it then, and input and network of its batch run once more.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +16,12 @@ use super::cpu::{Decoders, thread_pool};
 use super::decoder::DecoderStats;
 use super::outcome::Outcome;
 use super::slots::{Backend, Part};
+use super::sorting::{SortedFile, decode_into_room};
 use super::times::{DeviceClocks, StageEvents, StageTimes};
 use crate::cpu::Decoded;
 use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, MemoryUse, Stream};
 use crate::error::{Error, ErrorKind, ImageError, Result};
-use crate::jpeg::{Coefficients, DecodeReport, Header, Limits, Policy, Status, Verdict};
+use crate::jpeg::{Coefficients, DecodeReport, Frame, Limits, Policy, Status, Verdict};
 use crate::network::{InputKind, InputNorm};
 use crate::plan::{
     CpuReason, DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage,
@@ -110,31 +110,19 @@ struct Counted {
 
 impl Shared {
     /// Reads the headers only.
-    fn read<'a>(&self, image: &'a Image) -> Read<'a> {
-        let bytes = &image.bytes;
-        let read = || match self.clocks.parse.time(|| PlannedImage::read(bytes, &self.limits)) {
-            Ok(planned) => Read::ForDevice(Box::new(planned)),
-            Err(reason) => Read::ForCpu {
-                bytes,
-                reason,
-                coefficient_bytes: Header::parse(bytes, &self.limits).map_or(0, |h| h.frame.coefficient_bytes()),
-            },
-        };
-        let for_cpu = Read::ForCpu { bytes, reason: CpuReason::Header, coefficient_bytes: 0 };
-        catch_unwind(AssertUnwindSafe(read)).unwrap_or(for_cpu)
+    fn read<'a>(&self, image: &'a Image) -> SortedFile<'a> {
+        self.clocks.parse.time(|| SortedFile::read(&image.bytes, &self.limits))
     }
 
-    /// Never fails and never panics: what is wrong with the image is its report's reason.
-    fn decode_on_cpu(&self, bytes: &[u8], reason: CpuReason) -> Decoded {
+    /// Never fails and never panics. `frame`: what there is room for in the batch's coefficients.
+    fn decode_on_cpu(&self, bytes: &[u8], reason: CpuReason, frame: Option<&Frame>) -> Decoded {
         *self.lock_stats().decoder.on_cpu.entry(reason).or_default() += 1;
-        let decode = || {
+        decode_into_room(frame, || {
             let mut decoder = self.decoders.take();
             let decoded = decoder.decode(bytes, &self.limits);
             self.decoders.put_back(decoder);
             decoded
-        };
-        let internal = |_| Decoded { coefficients: None, report: DecodeReport::failed(ImageError::Internal, 0) };
-        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(internal)
+        })
     }
 
     fn lock_stats(&self) -> MutexGuard<'_, DeviceStats> {
@@ -161,34 +149,21 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A file whose headers were read.
-enum Read<'a> {
-    ForDevice(Box<PlannedImage<'a>>),
-    ForCpu { bytes: &'a [u8], reason: CpuReason, coefficient_bytes: u64 },
-}
-
-impl Read<'_> {
-    fn coefficient_bytes(&self) -> u64 {
-        match self {
-            Self::ForDevice(image) => image.header.frame.coefficient_bytes(),
-            Self::ForCpu { coefficient_bytes, .. } => *coefficient_bytes,
-        }
-    }
-}
-
 /// Who decodes an image.
-enum Source {
+enum Source<'a> {
     /// The device; the index among its images.
     Device(usize),
+    /// The CPU will, while the device is at work.
+    ForCpu { bytes: &'a [u8], reason: CpuReason, frame: Option<Frame> },
     /// The CPU has.
     Cpu(Decoded),
 }
 
 /// An image of a batch on its way.
-struct Entry {
+struct Entry<'a> {
     tag: u64,
     transform: Transform,
-    source: Source,
+    source: Source<'a>,
     /// Index of the first coefficient, by component.
     planes: [u64; 4],
     no_input: Option<ImageError>,
@@ -198,52 +173,57 @@ struct Entry {
 struct Work<'a> {
     planned: Vec<PlannedImage<'a>>,
     plan: DecodePlan,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Work<'a> {
-    /// Reads the headers, and decodes what is not for the device.
+    /// Reads the headers.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`] if the images are more than one and their coefficients too many.
     fn new(images: &'a [Image], shared: &Shared) -> Result<Self> {
-        let read: Vec<Read<'a>> =
+        let files: Vec<SortedFile<'a>> =
             shared.pool.install(|| images.par_iter().with_max_len(1).map(|image| shared.read(image)).collect());
-        let coefficient_bytes: u64 = read.iter().map(Read::coefficient_bytes).sum();
+        let coefficient_bytes: u64 = files.iter().map(SortedFile::coefficient_bytes).sum();
         if images.len() > 1 && coefficient_bytes > shared.max_coefficient_bytes {
             return Err(Error::new(ErrorKind::OutOfMemory, "the images' coefficients are too many for one batch"));
         }
-        let decode = |read| match read {
-            Read::ForDevice(image) => Err(image),
-            Read::ForCpu { bytes, reason, .. } => Ok(shared.decode_on_cpu(bytes, reason)),
-        };
-        let decoded: Vec<Result<Decoded, Box<PlannedImage<'a>>>> =
-            shared.pool.install(|| read.into_par_iter().with_max_len(1).map(decode).collect());
         let mut planned = Vec::with_capacity(images.len());
-        let mut sources = Vec::with_capacity(images.len());
-        for decoded in decoded {
-            sources.push(decoded.map_or_else(
-                |image| {
+        let mut entries = Vec::with_capacity(images.len());
+        for (image, file) in images.iter().zip(files) {
+            let source = match file {
+                SortedFile::ForDevice(image) => {
                     planned.push(*image);
                     Source::Device(planned.len() - 1)
-                },
-                Source::Cpu,
-            ));
-        }
-        let mut plan = DecodePlan::new(&planned, &shared.options);
-        let mut entries = Vec::with_capacity(images.len());
-        for (image, source) in images.iter().zip(sources) {
-            let planes = match &source {
-                Source::Device(planned_idx) => plan.planes[*planned_idx],
-                Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) => {
-                    plan.reserve_planes(&coefficients.frame)
                 }
-                Source::Cpu(_) => [0; 4],
+                SortedFile::ForCpu { reason, frame } => Source::ForCpu { bytes: &image.bytes, reason, frame },
             };
             let transform = image.transform.unwrap_or(shared.transform);
-            entries.push(Entry { tag: image.tag, transform, source, planes, no_input: None });
+            entries.push(Entry { tag: image.tag, transform, source, planes: [0; 4], no_input: None });
+        }
+        let mut plan = DecodePlan::new(&planned, &shared.options);
+        for entry in &mut entries {
+            entry.planes = match &entry.source {
+                Source::Device(planned_idx) => plan.planes[*planned_idx],
+                Source::ForCpu { frame: Some(frame), .. } => plan.reserve_planes(frame),
+                _ => [0; 4],
+            };
         }
         Ok(Self { planned, plan, entries })
+    }
+
+    /// Decodes what is not for the device.
+    fn decode_on_cpu(&mut self, shared: &Shared) {
+        let mut entries: Vec<&mut Entry<'a>> =
+            self.entries.iter_mut().filter(|entry| matches!(entry.source, Source::ForCpu { .. })).collect();
+        let decode = |entry: &mut &mut Entry<'a>| {
+            if let Source::ForCpu { bytes, reason, frame } = &entry.source {
+                entry.source = Source::Cpu(shared.decode_on_cpu(bytes, *reason, frame.as_ref()));
+            }
+        };
+        if !entries.is_empty() {
+            shared.pool.install(|| entries.par_iter_mut().with_max_len(1).for_each(decode));
+        }
     }
 
     /// What the CPU has decoded, and where it goes.
@@ -273,7 +253,7 @@ impl<'a> Work<'a> {
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     /// `None` if nothing was decoded.
     fn input_image(&self, planned: &[PlannedImage<'_>], shared: &Shared) -> Result<Option<InputImage>, ImageError> {
         let kind = shared.form.kind();
@@ -290,7 +270,7 @@ impl Entry {
                 let plane = |component_idx: usize| (planes[component_idx], decoded[component_idx].quant);
                 InputImage::new(frame, *color, *orientation, transform, kind, plane).map(Some)
             }
-            Source::Cpu(_) => Ok(None),
+            Source::Cpu(_) | Source::ForCpu { .. } => Ok(None),
         }
     }
 
@@ -410,7 +390,7 @@ impl Gpu {
             let first_row = part.first_row + first;
             buffer.slice(first_row * row_bytes..(first_row + images.len()) * row_bytes)
         });
-        self.decode(&work)?;
+        self.decode(&mut work)?;
         let mut reports = None;
         if target.is_some() {
             // The caller's stream goes on after the network: by then the logits must be right.
@@ -436,14 +416,16 @@ impl Gpu {
         self.outcomes(work, &reports)
     }
 
-    /// Puts upload and decoder on the stream.
-    fn decode(&mut self, work: &Work<'_>) -> Result<()> {
+    /// Puts upload and decoder on the stream. While the device is at work, the CPU decodes what is not for it.
+    fn decode(&mut self, work: &mut Work<'_>) -> Result<()> {
         if let Some(joined) = &self.shared.joined {
             joined.stream.record(&self.caller_is_ready)?;
         }
         self.decode.submit(&work.planned, &work.plan)?;
-        self.decode.upload_coefficients(&work.decoded_on_cpu())?;
-        self.decode.stream().record(&self.events.decoded)
+        // Before the CPU's share, which the stream may have to wait for.
+        self.decode.stream().record(&self.events.decoded)?;
+        work.decode_on_cpu(&self.shared);
+        self.decode.upload_coefficients(&work.decoded_on_cpu())
     }
 
     /// Waits for the decoder. What it gave up is decoded by the CPU now, and its coefficients replaced; the second result says whether
@@ -460,6 +442,10 @@ impl Gpu {
                     reports.push(decoded.report.clone());
                     continue;
                 }
+                Source::ForCpu { .. } => {
+                    reports.push(DecodeReport::failed(ImageError::Internal, 0));
+                    continue;
+                }
             };
             let device_report = &device_reports[planned_idx];
             shared.lock_stats().decoder.serial_subsequences += u64::from(device_report.serial_subsequences);
@@ -467,7 +453,8 @@ impl Gpu {
                 shared.lock_stats().decoder.on_device += 1;
                 reports.push(report.clone());
             } else {
-                let decoded = shared.decode_on_cpu(work.planned[planned_idx].bytes, CpuReason::Unresolved);
+                let image = &work.planned[planned_idx];
+                let decoded = shared.decode_on_cpu(image.bytes, CpuReason::Unresolved, Some(&image.header.frame));
                 reports.push(decoded.report.clone());
                 entry.source = Source::Cpu(decoded);
                 has_given_up = true;

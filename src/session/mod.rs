@@ -40,6 +40,7 @@ mod gpu;
 mod outcome;
 mod queue;
 mod slots;
+mod sorting;
 mod stream;
 mod ticket;
 mod times;
