@@ -127,6 +127,8 @@ fn help_has_examples_for_every_command() {
         "bench",
         "profile",
         "profile decode",
+        "profile e2e",
+        "profile speculation",
         "weights init",
         "weights show",
         "weights onnx",
@@ -466,7 +468,7 @@ fn inspect_shows_frame_tables_and_scans() {
 fn profile_counts_the_symbols_of_every_kernel() {
     let folder = Folder::new();
     folder.write("photos/a.jpg", photo(1, 0)).write("photos/b.jpg", photo(1, 1)).write("photos/c.jpg", "text");
-    let run = folder.run("profile decode --device emulator --batch 1,3 --json photos").expect_status(0);
+    let run = folder.run("profile speculation --device emulator --batch 1,3 --json photos").expect_status(0);
     assert!(run.stderr.contains("1 files are left out"), "{}", run.stderr);
     let objects = run.objects();
     let all: Vec<&Value> = objects.iter().filter(|object| object["set"] == "all").collect();
@@ -487,7 +489,7 @@ fn profile_counts_the_symbols_of_every_kernel() {
         // Reading the number back may cost its last bit.
         assert!((ratio - count(before, "symbols") as f64 / symbols as f64).abs() < 1e-12, "{object}");
     }
-    let table = folder.run("profile decode --device emulator --batch 2 --images 1").expect_status(0);
+    let table = folder.run("profile speculation --device emulator --batch 2 --images 1").expect_status(0);
     for word in ["all", "flat", "synchronize_subsequences"] {
         assert!(table.text().contains(word), "{word}: {}", table.text());
     }

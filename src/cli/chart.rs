@@ -1,4 +1,4 @@
-//! Charts as self-contained SVG: horizontal bars, and curves over two axes. No fonts, scripts or styles from elsewhere.
+//! Charts as self-contained SVG: horizontal bars, curves over two axes, and rooflines. No fonts, scripts or styles from elsewhere.
 
 use std::fmt::Write;
 
@@ -23,6 +23,12 @@ pub struct Bar {
 pub struct Series {
     pub name: String,
     pub points: Vec<(f64, f64)>,
+}
+
+/// What limits a roofline: y is at most `slope` times x, and at most `ceiling`.
+pub struct Roof {
+    pub slope: f64,
+    pub ceiling: f64,
 }
 
 /// A drawing of a known height.
@@ -70,52 +76,43 @@ impl Charts {
     }
 
     /// Curves over a linear x axis from zero and a logarithmic y axis. Points that are not positive are left out.
-    pub fn curves(&mut self, title: &str, (x_label, y_label): (&str, &str), series: &[Series]) {
-        const PLOT_HEIGHT: f64 = 300.0;
-        const AXIS_WIDTH: f64 = 52.0;
-        let points = || series.iter().flat_map(|series| &series.points).filter(|(x, y)| *x >= 0.0 && *y > 0.0);
-        let x_max = points().map(|point| point.0).fold(f64::MIN_POSITIVE, f64::max) * 1.05;
-        let y_exponent = |pick: fn(f64, f64) -> f64, from: f64| points().map(|point| point.1.log10()).fold(from, pick);
-        let y_low = y_exponent(f64::min, f64::INFINITY).floor().clamp(-12.0, 12.0);
-        let y_high = y_exponent(f64::max, f64::NEG_INFINITY).ceil().clamp(y_low + 1.0, 13.0);
-        let mut drawing = Drawing::with_title(title);
-        let (left, right) = (MARGIN + AXIS_WIDTH, WIDTH - MARGIN);
-        let top = drawing.height + 20.0;
-        let bottom = top + PLOT_HEIGHT;
-        let x = |value: f64| left + value / x_max * (right - left);
-        let y = |value: f64| bottom - (value.log10() - y_low) / (y_high - y_low) * PLOT_HEIGHT;
-        drawing.text(MARGIN, top - 8.0, "start", y_label);
-        for exponent in y_low as i32..=y_high as i32 {
-            let value = 10f64.powi(exponent);
-            drawing.line((left, y(value)), (right, y(value)), "#ddd");
-            drawing.text(left - 6.0, y(value) + 4.0, "end", &short(value));
-        }
-        let step = round_step(x_max / 8.0);
-        for tick in 0..=(x_max / step) as u32 {
-            let value = f64::from(tick) * step;
-            drawing.line((x(value), bottom), (x(value), bottom + 5.0), "#333");
-            drawing.text(x(value), bottom + 20.0, "middle", &short(value));
-        }
-        drawing.line((left, bottom), (right, bottom), "#333");
-        drawing.text(right, bottom + 38.0, "end", x_label);
+    pub fn curves(&mut self, title: &str, labels: (&str, &str), series: &[Series]) {
+        let seen = |point: &&(f64, f64)| point.0 >= 0.0 && point.1 > 0.0;
+        let points = || series.iter().flat_map(|series| &series.points).filter(seen);
+        let mut plot = Plot::new(
+            title,
+            labels,
+            Axis::linear(points().map(|point| point.0)),
+            Axis::logarithmic(points().map(|point| point.1)),
+        );
         for (series, color) in series.iter().zip(COLORS.iter().cycle()) {
-            let seen = series.points.iter().filter(|(x, y)| *x >= 0.0 && *y > 0.0);
-            let places: Vec<(f64, f64)> = seen.map(|point| (x(point.0), y(point.1))).collect();
-            let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            let path = path.join(" ");
-            drawing.add(format_args!(r#"<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>"#));
-            for (x, y) in places {
-                drawing.add(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#));
+            let points: Vec<(f64, f64)> = series.points.iter().filter(seen).copied().collect();
+            plot.line(&points, color);
+            plot.dots(&points, color);
+        }
+        self.drawings.push(plot.with_legend(series));
+    }
+
+    /// Points, one a series, over two logarithmic axes, below the roof. Points that are not positive are left out.
+    pub fn roofline(&mut self, title: &str, labels: (&str, &str), roof: Roof, series: &[Series]) {
+        let seen = |point: &&(f64, f64)| point.0 > 0.0 && point.1 > 0.0;
+        let points = || series.iter().flat_map(|series| &series.points).filter(seen);
+        let ridge = roof.ceiling / roof.slope;
+        let xs = || points().map(|point| point.0).chain([ridge]);
+        let x_axis = Axis::logarithmic(xs());
+        let (x_low, x_high) = x_axis.range();
+        let y_axis = Axis::logarithmic(points().map(|point| point.1).chain([roof.ceiling]));
+        // The roof begins where it enters the plot.
+        let left = x_low.max(y_axis.range().0 / roof.slope).min(ridge);
+        let mut plot = Plot::new(title, labels, x_axis, y_axis);
+        plot.line(&[(left, left * roof.slope), (ridge, roof.ceiling), (x_high, roof.ceiling)], "#333");
+        for (series, color) in series.iter().zip(COLORS.iter().cycle()) {
+            plot.dots(&series.points.iter().filter(seen).copied().collect::<Vec<_>>(), color);
+            if let Some((x, y)) = series.points.iter().find(seen) {
+                plot.label((*x, *y), &series.name);
             }
         }
-        drawing.height = bottom + 52.0;
-        for (series, color) in series.iter().zip(COLORS.iter().cycle()) {
-            let top = drawing.height;
-            drawing.add(format_args!(r#"<rect x="{left}" y="{top:.1}" width="14" height="10" fill="{color}"/>"#));
-            drawing.text(left + 20.0, top + 10.0, "start", &series.name);
-            drawing.height += 20.0;
-        }
-        self.drawings.push(drawing);
+        self.drawings.push(plot.drawing);
     }
 
     /// The whole file; `caption` stands at its foot.
@@ -135,6 +132,137 @@ impl Charts {
              {body}{}\n</svg>\n",
             foot.body
         )
+    }
+}
+
+/// How values are spread along an axis.
+#[derive(Clone, Copy)]
+enum Axis {
+    /// From zero to this.
+    Linear(f64),
+    /// Between these powers of ten.
+    Logarithmic(f64, f64),
+}
+
+impl Axis {
+    /// From zero to a little more than the largest value.
+    fn linear(values: impl Iterator<Item = f64>) -> Self {
+        Self::Linear(values.fold(f64::MIN_POSITIVE, f64::max) * 1.05)
+    }
+
+    /// From the power of ten below the smallest value to that above the largest.
+    fn logarithmic(values: impl Iterator<Item = f64>) -> Self {
+        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+            (least.min(value.log10()), most.max(value.log10()))
+        });
+        let low = least.floor().clamp(-12.0, 12.0);
+        Self::Logarithmic(low, most.ceil().clamp(low + 1.0, 16.0))
+    }
+
+    fn range(self) -> (f64, f64) {
+        match self {
+            Self::Linear(max) => (0.0, max),
+            Self::Logarithmic(low, high) => (10f64.powf(low), 10f64.powf(high)),
+        }
+    }
+
+    /// Where a value lies, from 0 to 1.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear(max) => value / max,
+            Self::Logarithmic(low, high) => (value.log10() - low) / (high - low),
+        }
+    }
+
+    fn ticks(self) -> Vec<f64> {
+        match self {
+            Self::Linear(max) => {
+                let step = round_step(max / 8.0);
+                (0..=(max / step) as u32).map(|tick| f64::from(tick) * step).collect()
+            }
+            Self::Logarithmic(low, high) => (low as i32..=high as i32).map(|exponent| 10f64.powi(exponent)).collect(),
+        }
+    }
+}
+
+/// A drawing with two axes.
+struct Plot {
+    drawing: Drawing,
+    axes: (Axis, Axis),
+    top: f64,
+}
+
+impl Plot {
+    const HEIGHT: f64 = 300.0;
+    const LEFT: f64 = MARGIN + 52.0;
+    const RIGHT: f64 = WIDTH - MARGIN;
+
+    /// Both axes, with lines across at the ticks of y.
+    fn new(title: &str, (x_label, y_label): (&str, &str), x_axis: Axis, y_axis: Axis) -> Self {
+        let mut drawing = Drawing::with_title(title);
+        let top = drawing.height + 20.0;
+        drawing.text(MARGIN, top - 8.0, "start", y_label);
+        let mut plot = Self { drawing, axes: (x_axis, y_axis), top };
+        for value in y_axis.ticks() {
+            let y = plot.y(value);
+            plot.drawing.line((Self::LEFT, y), (Self::RIGHT, y), "#ddd");
+            plot.drawing.text(Self::LEFT - 6.0, y + 4.0, "end", &short(value));
+        }
+        let bottom = plot.bottom();
+        for value in x_axis.ticks() {
+            let x = plot.x(value);
+            plot.drawing.line((x, bottom), (x, bottom + 5.0), "#333");
+            plot.drawing.text(x, bottom + 20.0, "middle", &short(value));
+        }
+        plot.drawing.line((Self::LEFT, bottom), (Self::RIGHT, bottom), "#333");
+        plot.drawing.text(Self::RIGHT, bottom + 38.0, "end", x_label);
+        plot.drawing.height = bottom + 52.0;
+        plot
+    }
+
+    fn bottom(&self) -> f64 {
+        self.top + Self::HEIGHT
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        Self::LEFT + self.axes.0.place(value) * (Self::RIGHT - Self::LEFT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.bottom() - self.axes.1.place(value) * Self::HEIGHT
+    }
+
+    fn line(&mut self, points: &[(f64, f64)], color: &str) {
+        let place = |&(x, y): &(f64, f64)| format!("{:.1},{:.1}", self.x(x), self.y(y));
+        let path = points.iter().map(place).collect::<Vec<_>>().join(" ");
+        self.drawing.add(format_args!(r#"<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>"#));
+    }
+
+    fn dots(&mut self, points: &[(f64, f64)], color: &str) {
+        for &(x, y) in points {
+            let (x, y) = (self.x(x), self.y(y));
+            self.drawing.add(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#));
+        }
+    }
+
+    /// A word beside a point, on the side where there is room.
+    fn label(&mut self, (x, y): (f64, f64), text: &str) {
+        let (x, y) = (self.x(x), self.y(y));
+        let is_left = x < (Self::LEFT + Self::RIGHT) / 2.0;
+        let (x, anchor) = if is_left { (x + 6.0, "start") } else { (x - 6.0, "end") };
+        self.drawing.text(x, y + 4.0, anchor, text);
+    }
+
+    /// The names of the series, below.
+    fn with_legend(self, series: &[Series]) -> Drawing {
+        let mut drawing = self.drawing;
+        for (series, color) in series.iter().zip(COLORS.iter().cycle()) {
+            let (left, top) = (Self::LEFT, drawing.height);
+            drawing.add(format_args!(r#"<rect x="{left}" y="{top:.1}" width="14" height="10" fill="{color}"/>"#));
+            drawing.text(left + 20.0, top + 10.0, "start", &series.name);
+            drawing.height += 20.0;
+        }
+        drawing
     }
 }
 
@@ -204,6 +332,21 @@ mod tests {
         assert!(svg.contains("1 images/s, not valid") && svg.contains("made by hand"));
         assert_eq!(svg.matches("<circle").count(), 2, "a latency of zero has no place on a logarithmic axis");
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn a_roofline_has_its_roof_and_names_its_points() {
+        let mut charts = Charts::default();
+        let series = [(0.5, 2.0), (100.0, 9.0), (1.0, 0.0)]
+            .map(|point| Series { name: format!("kernel {}", point.0), points: vec![point] });
+        charts.roofline("roofline", ("flop/byte", "TFLOP/s"), Roof { slope: 4.0, ceiling: 10.0 }, &series);
+        let svg = charts.to_svg("");
+        assert_eq!((svg.matches("<circle").count(), svg.matches("<polyline").count()), (2, 1));
+        assert!(svg.contains("kernel 0.5") && svg.contains("kernel 100") && !svg.contains("kernel 1<"));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        // A point on the roof lies on it: the ridge at 2.5 flop a byte.
+        let ridge = Axis::logarithmic([0.5, 100.0, 2.5].into_iter());
+        assert!((ridge.place(0.1), ridge.place(100.0)) == (0.0, 1.0));
     }
 
     #[test]

@@ -41,3 +41,9 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
 pub fn commit() -> &'static str {
     option_env!("DCTFLOW_COMMIT").unwrap_or("unknown")
 }
+
+/// The command line, from the program's name on.
+pub fn command() -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once("dctflow".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
+}

@@ -67,6 +67,11 @@ pub struct EmulatorOptions {
     pub memory_bytes: u64,
     /// A CTA whose threads do nothing but sleep for so long is stuck.
     pub spin_limit: Duration,
+    /// As [`DeviceInfo::num_sms`], by which launches choose their shapes: those of a GPU that results are to stand for. Default: as many as
+    /// there are OS threads.
+    pub num_sms: Option<u32>,
+    /// As [`DeviceInfo::l2_bytes`], likewise.
+    pub l2_bytes: u64,
     /// As [`DeviceInfo::max_smem_bytes`]; 99 KB is what every GPU of compute capability 8.0 and newer has.
     pub max_smem_bytes: u32,
 }
@@ -78,6 +83,8 @@ impl Default for EmulatorOptions {
             num_os_threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: 16 << 30,
             spin_limit: Duration::from_secs(10),
+            num_sms: None,
+            l2_bytes: 32 << 20,
             max_smem_bytes: 99 << 10,
         }
     }
@@ -115,10 +122,10 @@ impl Emulator {
             backend: Backend::Emulator,
             name: "emulator".to_owned(),
             compute_capability: (8, 0),
-            num_sms: options.num_os_threads as u32,
+            num_sms: options.num_sms.unwrap_or(options.num_os_threads as u32),
             sm_clock_mhz: None,
             max_smem_bytes: options.max_smem_bytes,
-            l2_bytes: 32 << 20,
+            l2_bytes: options.l2_bytes,
             memory_bytes: options.memory_bytes,
         };
         let state = State {

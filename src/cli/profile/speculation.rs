@@ -1,11 +1,11 @@
-//! `dctflow profile`: what the kernels do, kernel by kernel, as the device counts it.
+//! `dctflow profile speculation`: the symbols that decoding takes, kernel by kernel, as the emulator counts them.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::Args as ClapArgs;
 use dctflow::abi::{
     Counter, Kernel, KernelId, RefineSegments, SynchronizeSubsequences, WriteSegments, WriteSubsequences,
 };
@@ -19,28 +19,15 @@ use dctflow::{Error, ErrorKind, Result};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
-use super::Done;
-use super::held::{commit, read_files};
-use super::output::{Output, say};
-use super::progress;
-
-/// Show what the kernels do, kernel by kernel
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  dctflow profile decode --device emulator photos/")]
-pub struct Args {
-    #[command(subcommand)]
-    stage: Stage,
-}
-
-#[derive(Debug, Subcommand)]
-enum Stage {
-    Decode(DecodeArgs),
-}
+use crate::cli::Done;
+use crate::cli::held::{command, commit, read_files};
+use crate::cli::output::{Output, say};
+use crate::cli::progress;
 
 /// Count the symbols that decoding takes, by sampling and batch size
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
-struct DecodeArgs {
+pub struct Args {
     /// JPEG files, folders, tar shards, and @LIST files [default: photo-like images and flat pages made on the spot].
     #[arg(value_name = "FILES")]
     paths: Vec<PathBuf>,
@@ -67,17 +54,11 @@ Rounds of decoding again are per CTA. Serial subsequences had to be decoded one 
 Batches are filled by taking files again where there are too few.
 
 Examples:
-  dctflow profile decode --device emulator
-  dctflow profile decode --device emulator --batch 1,64,1024 --json photos/ > record.jsonl";
+  dctflow profile speculation --device emulator
+  dctflow profile speculation --device emulator --batch 1,64,1024 --json photos/ > record.jsonl";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    match &args.stage {
-        Stage::Decode(args) => profile_decode(args),
-    }
-}
-
-fn profile_decode(args: &DecodeArgs) -> Result<Done> {
     let mut profiler = Profiler::new(args.device)?;
     let (photos, pages) = match args.paths.as_slice() {
         [] => (photo_set(0, args.images as usize), flat_pages()),
@@ -317,12 +298,6 @@ fn kernel_object(kernel: KernelId, counts: &KernelCounts) -> Value {
         "ctas": counts.num_ctas,
         "counters": counters.collect::<Map<_, _>>(),
     })
-}
-
-/// The command line, from the program's name on.
-fn command() -> String {
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once("dctflow".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
