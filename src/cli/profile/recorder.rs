@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use dctflow::Result;
 use dctflow::device::{Stream, StreamOperation, TraceDetail, TraceSpan};
-use dctflow::{Error, ErrorKind, Result};
-
-use crate::cli::output::say;
 
 /// Where times come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
+    #[cfg(feature = "cuda")]
     Cupti,
     Events,
 }
@@ -18,6 +17,7 @@ impl Clock {
     /// For the reader of a table.
     pub fn description(self) -> &'static str {
         match self {
+            #[cfg(feature = "cuda")]
             Self::Cupti => "measured by CUPTI",
             Self::Events => "measured by events between the launches, which costs each about a microsecond",
         }
@@ -62,7 +62,7 @@ impl Recorder {
         #[cfg(feature = "cuda")]
         match cupti::Records::start() {
             Ok(records) => return Self { cupti: Some(records) },
-            Err(error) => say(format_args!("times come from events: {error}")),
+            Err(error) => crate::cli::output::say(format_args!("times come from events: {error}")),
         }
         Self::of_events()
     }
@@ -111,6 +111,7 @@ fn is_empty(operation: &StreamOperation) -> bool {
 mod cupti {
     use super::*;
     use dctflow::device::cuda::{Activity, ActivityKind, Cupti};
+    use dctflow::{Error, ErrorKind};
 
     /// CUPTI's records of what is put on one stream.
     pub struct Records {
