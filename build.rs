@@ -20,7 +20,18 @@ fn main() -> Outcome {
     build_emulator();
     #[cfg(feature = "cuda")]
     cuda::build_modules(&out_dir)?;
+    #[cfg(feature = "torch")]
+    find_libtorch_at_run_time();
     Ok(())
+}
+
+/// Programs look for libtorch where it was when they were built, unless the loader is told otherwise.
+#[cfg(feature = "torch")]
+fn find_libtorch_at_run_time() {
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
+    if let Ok(folder) = env::var("LIBTORCH") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}/lib");
+    }
 }
 
 /// Sets `DCTFLOW_COMMIT`, which the records of `dctflow bench` carry, in release builds: others would be rebuilt after every commit.

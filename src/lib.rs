@@ -26,6 +26,10 @@ pub mod stages;
 mod sync;
 pub mod synth;
 pub mod tensor;
+#[cfg(feature = "torch")]
+pub mod torch;
+#[cfg(feature = "torch")]
+pub mod train;
 
 pub use error::{CorruptKind, Error, ErrorKind, ImageError, Result};
 

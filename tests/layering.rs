@@ -22,6 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("synth", &["jpeg", "error"]),
     ("sources", &["error"]),
     ("dlpack", &["device", "jpeg", "tensor", "error"]),
+    ("torch", &["device", "network", "tensor", "error"]),
+    ("train", &["torch", "cpu", "network", "resample", "jpeg", "files", "synth", "tensor", "error"]),
     ("capi", &["session", "network", "resample", "jpeg", "error"]),
 ];
 

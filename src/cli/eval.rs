@@ -80,20 +80,26 @@ pub fn run(args: &Args) -> Result<Done> {
     Ok(if report.is_whole() { Done::Everything } else { Done::NotEverything })
 }
 
-fn read_names(path: &Path) -> Result<Vec<String>> {
+pub fn read_names(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path.display().to_string(), e))?;
     Ok(text.lines().map(str::to_string).collect())
 }
 
 /// How the class of an image is found.
 #[derive(Clone)]
-struct Labels {
+pub struct Labels {
     by_name: HashMap<String, usize>,
 }
 
 impl Labels {
+    /// Of classes with these names, in the order of the network's answers.
+    pub fn new(class_names: &[String]) -> Self {
+        let numbered = class_names.iter().cloned().enumerate();
+        Self { by_name: numbered.map(|(class, name)| (name, class)).collect() }
+    }
+
     /// The label that stands beside the image, or else the number of the class that its folder is named after.
-    fn find(&self, item: &Item) -> Option<usize> {
+    pub fn find(&self, item: &Item) -> Option<usize> {
         match item.label {
             Some(label) => usize::try_from(label).ok(),
             None => self.by_name.get(item.folder_name()?).copied(),
@@ -123,8 +129,7 @@ impl Report {
     }
 
     fn labels(&self) -> Labels {
-        let numbered = self.class_names.iter().cloned().enumerate();
-        Labels { by_name: numbered.map(|(class, name)| (name, class)).collect() }
+        Labels::new(&self.class_names)
     }
 
     fn add(&mut self, name: &ItemName, label: Option<usize>, outcome: &Outcome) {

@@ -15,6 +15,8 @@ mod output;
 mod parallel;
 mod profile;
 mod progress;
+#[cfg(feature = "torch")]
+mod train;
 mod weights;
 
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Command {
     Coefficients(coefficients::Args),
     Bench(Box<bench::Args>),
     Profile(profile::Args),
+    #[cfg(feature = "torch")]
+    Train(Box<train::Args>),
     Weights(weights::Args),
 }
 
@@ -68,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Coefficients(args) => coefficients::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Profile(args) => profile::run(&args),
+        #[cfg(feature = "torch")]
+        Command::Train(args) => train::run(&args),
         Command::Weights(args) => weights::run(&args),
     };
     exit_code(done)

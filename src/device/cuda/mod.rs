@@ -113,7 +113,7 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
         CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MAX_SMEM_BYTES,
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS,
     };
-    let attribute = |attribute| {
+    let attribute = |attribute| -> Result<u32> {
         let mut value: c_int = 0;
         // SAFETY: writes one integer.
         driver.check(unsafe { (driver.cuDeviceGetAttribute)(&mut value, attribute, device) }, "describing the GPU")?;

@@ -1,0 +1,267 @@
+//! libtorch as an oracle of the engines, and training: on the CPU, on networks and images so small that it takes seconds.
+
+#[path = "reference/cases.rs"]
+mod cases;
+
+use std::path::Path;
+
+use dctflow::cpu::network::{Engine, Scratch};
+use dctflow::jpeg::Limits;
+use dctflow::network::{Config, InputNorm, Variant, Weights};
+use dctflow::resample::{Resize, Transform};
+use dctflow::synth::{Encoding, Interleaving, Layout, Picture, sequential_scans};
+use dctflow::torch::{Arithmetic, Device, Mode, TorchNetwork};
+use dctflow::train::{Accuracy, EpochReport, Example, Examples, Settings, Trainer};
+use dctflow::{ErrorKind, tensor};
+use tch::{Kind, Tensor};
+
+fn to_torch(tensor: &tensor::Tensor) -> Tensor {
+    let shape: Vec<i64> = tensor.shape.iter().map(|&side| side as i64).collect();
+    Tensor::from_slice(&tensor.data).view(&shape[..])
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of 32-bit floats")
+}
+
+/// max |a - b| / max |b|.
+fn relative_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+fn cpu_logits(weights: &Weights, inputs: &[tensor::Tensor]) -> Vec<f32> {
+    let engine = Engine::new(weights.inference(InputNorm::Fold)).unwrap();
+    let num_images = inputs[0].shape[0];
+    let mut logits = vec![0.0; num_images * engine.num_classes()];
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input.data[..]).collect();
+    engine.run(&inputs, num_images, &mut logits, &mut Scratch::new()).unwrap();
+    logits
+}
+
+fn torch_logits(weights: &Weights, inputs: &[tensor::Tensor], arithmetic: Arithmetic) -> Vec<f32> {
+    let network = TorchNetwork::new(weights, Device::Cpu, arithmetic).unwrap();
+    let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect();
+    values(&network.forward(&inputs, Mode::Evaluate).unwrap())
+}
+
+#[test]
+fn every_network_agrees_with_the_cpu_backend() {
+    for variant in Variant::ALL {
+        let weights = cases::weights(variant).unwrap();
+        let inputs = cases::engine_inputs(&weights);
+        let difference =
+            relative_difference(&torch_logits(&weights, &inputs, Arithmetic::F32), &cpu_logits(&weights, &inputs));
+        assert!(difference < 1e-4, "{variant}: {difference:.1e}");
+    }
+}
+
+#[test]
+fn mixed_precision_is_near() {
+    let weights = cases::weights(Variant::LateConcatRfaThinner).unwrap();
+    let inputs = cases::engine_inputs(&weights);
+    let difference =
+        relative_difference(&torch_logits(&weights, &inputs, Arithmetic::Bf16), &cpu_logits(&weights, &inputs));
+    assert!((1e-5..0.1).contains(&difference), "{difference:.1e}: eight bits of precision, neither more nor less");
+}
+
+#[test]
+fn weights_come_back_as_they_went() {
+    for variant in [Variant::DeconvolutionRfa, Variant::Resnet50RgbV15] {
+        let weights = cases::weights(variant).unwrap();
+        let network = TorchNetwork::new(&weights, Device::Cpu, Arithmetic::F32).unwrap();
+        assert_eq!(network.to_weights(weights.metadata().clone()).unwrap(), weights);
+    }
+}
+
+#[test]
+fn every_parameter_of_every_network_learns() {
+    for variant in Variant::ALL {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
+            let weights = cases::weights(variant).unwrap();
+            let network = TorchNetwork::new(&weights, Device::Cpu, arithmetic).unwrap();
+            let inputs: Vec<Tensor> = cases::engine_inputs(&weights).iter().map(to_torch).collect();
+            let logits = network.forward(&inputs, Mode::Train).unwrap();
+            logits.square().sum(Kind::Float).backward();
+            for (name, parameter) in network.parameters() {
+                let gradient = parameter.grad();
+                assert!(gradient.defined(), "{variant}: no gradient for {name}");
+                let size = gradient.abs().sum(Kind::Float).double_value(&[]);
+                assert!(
+                    size.is_finite() && size > 0.0,
+                    "{variant} {arithmetic:?}: the gradient of {name} adds up to {size}"
+                );
+            }
+            let name = "bn5c_branch2c.running_mean";
+            assert_ne!(values(&network.tensors()[name]), weights.tensors()[name].data, "running statistics run");
+        }
+    }
+}
+
+#[test]
+fn inputs_of_other_shapes_are_refused() {
+    let weights = cases::weights(Variant::LateConcat).unwrap();
+    let network = TorchNetwork::new(&weights, Device::Cpu, Arithmetic::F32).unwrap();
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    for inputs in [vec![], vec![zeros(&[1, 4, 4, 64])], vec![zeros(&[1, 4, 4, 64]), zeros(&[1, 3, 3, 128])]] {
+        assert!(network.forward(&inputs, Mode::Evaluate).is_err());
+    }
+}
+
+// ---- Training --------------------------------------------------------------------------------------------------------------------
+
+const NUM_CLASSES: usize = 3;
+
+/// Textures, pages full of gray ink, and white pages.
+fn examples(num_examples: usize) -> Examples {
+    let layout = Layout::baseline(&[(2, 2), (1, 1), (1, 1)], 80);
+    let file = |idx: usize| {
+        let (seed, size) = (idx as u64, (56, 48));
+        let picture = match idx % NUM_CLASSES {
+            0 => Picture::photo(seed, size.0, size.1, 3),
+            1 => Picture::page(seed, size, 3, 100),
+            _ => Picture::page(seed, size, 3, 0),
+        };
+        let coefficients = picture.coefficients(&layout);
+        let scans = sequential_scans(&coefficients.frame, Interleaving::Interleaved);
+        let bytes = Encoding::new(scans).encode(&coefficients).to_bytes();
+        Example { bytes, label: idx % NUM_CLASSES }
+    };
+    let (examples, rejected) = Examples::new((0..num_examples).map(file).collect(), NUM_CLASSES, &Limits::default());
+    assert!(rejected.is_empty(), "{rejected:?}");
+    examples
+}
+
+fn settings(variant: Variant, epochs: u32) -> Settings {
+    let config = Config { width: 0.05, classes: NUM_CLASSES, input_size: (48, 48), ..Config::new(variant) };
+    let transform = Transform { resize: Resize::ShortSide(48), crop: (48, 48), ..Transform::default() };
+    let plain = Settings::new(config);
+    Settings {
+        transform,
+        epochs,
+        batch_size: 12,
+        first_side: 32,
+        warmup_epochs: 1.0,
+        average_decay: 0.8,
+        seed: 4,
+        ..plain
+    }
+}
+
+fn pool() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()
+}
+
+fn trainer(variant: Variant, epochs: u32) -> Trainer {
+    Trainer::new(settings(variant, epochs), Device::Cpu, pool()).unwrap()
+}
+
+fn run_epochs(trainer: &mut Trainer, num_epochs: usize) -> Vec<EpochReport> {
+    let (learned, aside) = examples(60).split(0.2, 1);
+    (0..num_epochs).map(|_| trainer.run_epoch(&learned, &aside, |_| {}).unwrap()).collect()
+}
+
+#[test]
+fn a_network_learns_and_the_session_answers_as_it_was_validated() {
+    let mut trainer = trainer(Variant::LateConcatRfaThinner, 12);
+    let reports = run_epochs(&mut trainer, 12);
+    let (first, last) = (&reports[0], &reports[11]);
+    assert!(last.loss < 0.85 * first.loss, "{} and then {}", first.loss, last.loss);
+    let Some(Accuracy { images: 12, top1, top5 }) = last.validation else { panic!("{:?}", last.validation) };
+    assert!(top1 > 0.8 && top5 == 1.0, "{top1}");
+    assert_eq!((first.side, last.side, first.epoch, last.epoch), (32, 48, 1, 12));
+    assert!((0.0..=1.0).contains(&last.waiting_share) && last.images_per_second > 0.0);
+
+    let weights = trainer.weights("a test").unwrap();
+    assert_eq!(weights.metadata().transform, trainer.settings().transform);
+    let inputs = cases::engine_inputs(&weights);
+    let logits = torch_logits(&weights, &inputs, Arithmetic::F32);
+    assert!(
+        relative_difference(&logits, &cpu_logits(&weights, &inputs)) < 1e-4,
+        "trained weights fold as random ones do"
+    );
+}
+
+#[test]
+fn the_rgb_network_learns_from_the_same_files() {
+    let mut trainer = trainer(Variant::Resnet50Rgb, 3);
+    let reports = run_epochs(&mut trainer, 3);
+    assert!(reports[2].loss < reports[0].loss, "{reports:?}");
+}
+
+/// All that does not depend on the clock.
+fn without_times(report: &EpochReport) -> EpochReport {
+    EpochReport { seconds: 0.0, images_per_second: 0.0, waiting_share: 0.0, ..report.clone() }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
+    let variant = Variant::LateConcat;
+    let mut whole = trainer(variant, 4);
+    let expected: Vec<_> = run_epochs(&mut whole, 4).iter().map(without_times).collect();
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint.safetensors");
+    let mut first_half = trainer(variant, 4);
+    run_epochs(&mut first_half, 2);
+    first_half.save(&path).unwrap();
+    drop(first_half);
+    let mut second_half = Trainer::resume(settings(variant, 4), Device::Cpu, pool(), &path).unwrap();
+    assert_eq!(second_half.num_epochs_done(), 2);
+    run_epochs(&mut second_half, 2);
+
+    assert_eq!(second_half.history().iter().map(without_times).collect::<Vec<_>>(), expected);
+    assert_eq!(second_half.weights("").unwrap(), whole.weights("").unwrap(), "bit for bit");
+}
+
+#[test]
+fn the_seed_decides_everything() {
+    let run = |seed: u64| {
+        let settings = Settings { seed, ..settings(Variant::LateConcat, 1) };
+        let mut trainer = Trainer::new(settings, Device::Cpu, pool()).unwrap();
+        run_epochs(&mut trainer, 1);
+        trainer.weights("").unwrap()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused() {
+    let resume = |settings: Settings, path: &Path| Trainer::resume(settings, Device::Cpu, pool(), path).unwrap_err();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint.safetensors");
+    let settings = settings(Variant::LateConcat, 2);
+    assert_eq!(resume(settings.clone(), &path).kind(), ErrorKind::Io);
+    trainer(Variant::LateConcat, 2).save(&path).unwrap();
+    let other = Settings { learning_rate: 0.3, ..settings.clone() };
+    assert_eq!(resume(other, &path).kind(), ErrorKind::Usage);
+    let longer = Settings { epochs: 5, ..settings.clone() };
+    Trainer::resume(longer, Device::Cpu, pool(), &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for wrong in [&bytes[..bytes.len() / 2], b"", b"no safetensors"] {
+        std::fs::write(&path, wrong).unwrap();
+        assert_eq!(resume(settings.clone(), &path).kind(), ErrorKind::Weights);
+    }
+}
+
+#[test]
+fn senseless_settings_are_refused() {
+    let good = settings(Variant::LateConcat, 1);
+    let bad = [
+        Settings { epochs: 0, ..good.clone() },
+        Settings { batch_size: 1, ..good.clone() },
+        Settings { first_side: 40, ..good.clone() },
+        Settings { first_side: 64, ..good.clone() },
+        Settings { min_area: 0.0, ..good.clone() },
+        Settings { jitter: 1.0, ..good.clone() },
+        Settings { momentum: 1.0, ..good.clone() },
+    ];
+    for settings in bad {
+        assert_eq!(Trainer::new(settings, Device::Cpu, pool()).unwrap_err().kind(), ErrorKind::Usage);
+    }
+    let mut trainer = trainer(Variant::LateConcat, 1);
+    let none = examples(0);
+    assert_eq!(trainer.run_epoch(&examples(11), &none, |_| {}).unwrap_err().kind(), ErrorKind::Usage);
+}
