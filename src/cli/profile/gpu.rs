@@ -63,7 +63,8 @@ const H100_SXM: Gpu = Gpu {
     smem_bytes: 228 << 10,
 };
 
-const H200_SXM: Gpu = Gpu { name: "h200-sxm", device_name: "H200", dram_gb_per_s: 4800.0, ..H100_SXM };
+const H200_SXM: Gpu =
+    Gpu { name: "h200-sxm", device_name: "H200", l2_bytes: 60 << 20, dram_gb_per_s: 4800.0, ..H100_SXM };
 
 const L40S: Gpu = Gpu {
     name: "l40s",

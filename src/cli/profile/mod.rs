@@ -98,6 +98,9 @@ struct CommonArgs {
     /// The GPU that predictions and shares of a peak are for [default: the device's own; h100-sxm on the emulator].
     #[arg(long, value_name = "GPU", value_parser = Gpu::named)]
     gpu: Option<&'static Gpu>,
+    /// Take a GPU's times from events even where CUPTI is there.
+    #[arg(long)]
+    events: bool,
     /// Write a trace of host and device for ui.perfetto.dev or chrome://tracing.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -171,7 +174,8 @@ fn open(args: &CommonArgs) -> Result<(Arc<dyn Device>, Recorder)> {
         DeviceChoice::Emulator => Ok((open_emulator(args.gpu.unwrap_or(Gpu::DEFAULT))?, Recorder::of_events())),
         DeviceChoice::Cuda(_) => {
             // Before the device is opened, so that CUPTI sees all of it; and never beside another profiler.
-            let recorder = if args.once { Recorder::of_events() } else { Recorder::of_gpu() };
+            let without_cupti = args.events || args.once;
+            let recorder = if without_cupti { Recorder::of_events() } else { Recorder::of_gpu() };
             let handle = choice.resolve()?.handle;
             handle.map(|device| (device, recorder)).ok_or_else(|| no_kernels(choice))
         }

@@ -149,7 +149,8 @@ mod cupti {
             {
                 let name = operation.operation.name();
                 let record = records.next().filter(|record| has_name(record, name)).ok_or_else(|| {
-                    let message = format!("CUPTI's records do not have the `{name}` that was launched");
+                    let message =
+                        format!("CUPTI's records lack the `{name}` that was launched: --events does without them");
                     Error::new(ErrorKind::Device, message)
                 })?;
                 operation.began = Duration::from_nanos(record.start_ns.saturating_sub(origin_ns));
