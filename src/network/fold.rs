@@ -305,23 +305,12 @@ impl<'a> Folder<'a> {
     }
 
     /// Drops the values that became slices of others.
-    fn finish(mut self) -> Inference {
+    fn finish(self) -> Inference {
         let input = self.network.config.variant.input();
-        let num_inputs = match input {
-            InputKind::Blocks => 2,
-            InputKind::Rgb => 1,
-        };
-        let mut output = self.whole(self.network.output);
-        let is_written = |id: usize| id < num_inputs || self.steps.iter().any(|step| step.written().0 == id);
-        let kept: Vec<usize> = (0..self.values.len()).filter(|&id| is_written(id)).collect();
-        let renumber = |value: &mut ValueId| {
-            value.0 = kept.binary_search(&value.0).expect("what is read is an input or written");
-        };
-        for step in &mut self.steps {
-            step.values_mut().into_iter().for_each(renumber);
-        }
-        renumber(&mut output);
-        Inference { input, values: kept.iter().map(|&id| self.values[id]).collect(), steps: self.steps, output }
+        let output = self.whole(self.network.output);
+        let mut inference = Inference { input, values: self.values, steps: self.steps, output };
+        inference.drop_unwritten_values();
+        inference
     }
 }
 

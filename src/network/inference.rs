@@ -220,3 +220,79 @@ pub struct Inference {
     /// The value that holds the logits, `[N, 1, 1, classes]`.
     pub output: ValueId,
 }
+
+/// A batch norm that whoever makes an input applies to it: `x * scale[c] + shift[c]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelScaling {
+    /// By channel.
+    pub scale: Vec<f32>,
+    /// By channel.
+    pub shift: Vec<f32>,
+}
+
+impl Inference {
+    /// Takes out the batch norms that come directly on a whole input (with [`InputNorm::Apply`](super::InputNorm::Apply)): from now on the
+    /// network expects its inputs with these applied. Where a norm's result is its own value, a pass over the input is saved; where it
+    /// is a slice of a concatenation, the copy remains. Of Y and of C; RGB never has any.
+    pub fn take_input_norms(&mut self) -> [Option<ChannelScaling>; 2] {
+        match self.input {
+            InputKind::Blocks => [0, 1].map(|input| self.take_input_norm(ValueId(input))),
+            InputKind::Rgb => [None, None],
+        }
+    }
+
+    fn take_input_norm(&mut self, input: ValueId) -> Option<ChannelScaling> {
+        let mut readers = (0..self.steps.len()).filter(|&step_idx| self.steps[step_idx].read().contains(&input));
+        let (Some(reader_idx), None) = (readers.next(), readers.next()) else { return None };
+        let Step::ScaleShift { output, scale, shift, .. } = &mut self.steps[reader_idx] else { return None };
+        let (output, norm) = (*output, ChannelScaling { scale: std::mem::take(scale), shift: std::mem::take(shift) });
+        if output.channels < self.values[output.value.0].channels {
+            self.steps[reader_idx] = Step::Copy { input, output };
+            return Some(norm);
+        }
+        self.steps.remove(reader_idx);
+        for value in self.steps.iter_mut().flat_map(Step::values_mut).filter(|value| **value == output.value) {
+            *value = input;
+        }
+        self.drop_unwritten_values();
+        Some(norm)
+    }
+
+    /// Drops what is neither an input nor written; what is left is numbered anew.
+    pub(super) fn drop_unwritten_values(&mut self) {
+        let num_inputs = self.num_inputs();
+        let is_written = |id: usize| id < num_inputs || self.steps.iter().any(|step| step.written().0 == id);
+        let kept: Vec<usize> = (0..self.values.len()).filter(|&id| is_written(id)).collect();
+        let renumber = |value: &mut ValueId| {
+            value.0 = kept.binary_search(&value.0).expect("what is read is an input or written");
+        };
+        self.steps.iter_mut().flat_map(Step::values_mut).for_each(renumber);
+        renumber(&mut self.output);
+        self.values = kept.iter().map(|&id| self.values[id]).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Config, InputNorm, Variant, Weights};
+
+    #[test]
+    fn norms_on_whole_inputs_are_taken_out_once() {
+        for variant in Variant::ALL {
+            let config = Config { width: 0.05, classes: 3, input_size: (64, 64), ..Config::new(variant) };
+            let mut inference = Weights::random(config, 1).unwrap().inference(InputNorm::Apply);
+            let num_inputs = inference.num_inputs();
+            let reads_input = |step: &Step| step.read().iter().any(|value| value.0 < num_inputs);
+            let is_norm = |step: &&Step| matches!(step, Step::ScaleShift { .. }) && reads_input(step);
+            let num_norms = inference.steps.iter().filter(is_norm).count();
+            let norms = inference.take_input_norms();
+            assert_eq!(norms.iter().flatten().count(), num_norms, "{variant}");
+            assert_eq!(inference.steps.iter().filter(is_norm).count(), 0, "{variant}");
+            for (norm, shape) in norms.iter().zip(&inference.values) {
+                assert!(norm.as_ref().is_none_or(|norm| norm.scale.len() == shape.channels), "{variant}");
+            }
+            assert!(inference.take_input_norms().iter().all(Option::is_none), "{variant}");
+        }
+    }
+}

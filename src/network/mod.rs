@@ -15,7 +15,7 @@ mod weights;
 
 pub use config::{Config, Variant};
 pub use fold::InputNorm;
-pub use inference::{Activation, ConvStep, Inference, InputKind, Slice, Step, ValueId, ValueShape};
+pub use inference::{Activation, ChannelScaling, ConvStep, Inference, InputKind, Slice, Step, ValueId, ValueShape};
 pub use interpret::interpret;
 pub use layers::{Layer, Network, Op, TensorSpec};
 pub use weights::{Metadata, Precision, Weights};

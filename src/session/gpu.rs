@@ -303,11 +303,22 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
     {
         return Err(Error::new(ErrorKind::Usage, "the stream to join belongs to another device"));
     }
-    let inference = settings.weights.inference(InputNorm::Apply);
+    let mut inference = settings.weights.inference(InputNorm::Apply);
     let metadata = settings.weights.metadata();
     let crop = metadata.transform.crop;
     let form = match inference.input {
-        InputKind::Blocks => InputForm::blocks(crop.0, crop.1, InputValue::F16),
+        InputKind::Blocks => {
+            let mut form = InputForm::blocks(crop.0, crop.1, InputValue::F16);
+            // In the input's own pass, and before it is rounded.
+            let [luma, chroma] = inference.take_input_norms();
+            if let Some(norm) = luma {
+                form = form.with_luma_norm(&norm.scale, &norm.shift)?;
+            }
+            if let Some(norm) = chroma {
+                form = form.with_chroma_norm(&norm.scale, &norm.shift)?;
+            }
+            form
+        }
         InputKind::Rgb => InputForm::rgb(crop.0, crop.1, InputValue::F16, &metadata.normalization),
     };
     let pool = thread_pool(settings.threads)?;
