@@ -96,6 +96,10 @@ typedef struct {
   uint32_t topk;
   // Threads of the CPU. Default: one per core.
   uint32_t threads;
+  // A CUstream (or cudaStream_t) of the one device's primary context, to be joined: what is on it when a batch is submitted happens
+  // before the batch writes to `dctflow_batch_write_logits_to`'s memory, what is put there after `dctflow_submit` has returned happens
+  // after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY.
+  void *stream;
 } dctflow_options_t;
 
 #ifdef __cplusplus
@@ -135,6 +139,14 @@ dctflow_batch_t *dctflow_batch_new(void);
 // Adds a JPEG file of `len_bytes` bytes, which are copied. `tag` comes back in the outcome.
 // `batch` is a handle; `bytes` points to as many bytes (or is NULL, for none).
 dctflow_code_t dctflow_batch_push(dctflow_batch_t *batch, const uint8_t *bytes, size_t len_bytes, uint64_t tag);
+
+// Has the logits of a batch written to device memory besides, float `[images][classes]`, at a CUdeviceptr of the session's device. Rows of
+// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first.
+// `session` and `batch` are handles; `len_bytes` at `device_pointer` are memory of the session's device until the batch was waited for.
+dctflow_code_t dctflow_batch_write_logits_to(const dctflow_session_t *session,
+                                             dctflow_batch_t *batch,
+                                             uint64_t device_pointer,
+                                             size_t len_bytes);
 
 // Gives a batch back that was never submitted.
 // `batch` is NULL or a handle that was not freed.

@@ -18,6 +18,7 @@ fn options(weights_path: &CStr) -> DctflowOptions {
         slots: 0,
         topk: 3,
         threads: 1,
+        stream: null_mut(),
     }
 }
 
@@ -84,6 +85,87 @@ fn files_go_in_and_outcomes_come_out() {
         }
         assert_eq!(dctflow_outcome(outcomes, 4, MaybeUninit::uninit().as_mut_ptr()), DctflowCode::Usage);
         dctflow_outcomes_free(outcomes);
+    }
+}
+
+/// A session on the emulator: sound, cut and foreign files in one batch; what belongs to GPUs alone is refused.
+#[test]
+fn a_device_answers_as_the_cpu_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = weights_file(&folder);
+    let on_emulator = DctflowOptions { device: c"emulator".as_ptr(), slots: 1, ..options(&weights) };
+    let file = photo(5, 0);
+    let files = [&file[..], &file[..file.len() * 9 / 10], b"text", b""];
+    let answers = [session(&options(&weights)), session(&on_emulator)].map(|session| {
+        let session = session.unwrap();
+        // SAFETY: handles are used once each, and pointers are alive.
+        let answers = unsafe { classify(session, &files) };
+        // SAFETY: the handle is not used any more.
+        unsafe { dctflow_session_free(session) };
+        answers
+    });
+    let [on_cpu, on_device] = answers;
+    assert_eq!(on_cpu.iter().map(|(status, ..)| *status).collect::<Vec<_>>(), [0, 1, 2, 2]);
+    for (cpu, device) in on_cpu.iter().zip(&on_device) {
+        assert_eq!((cpu.0, &cpu.1, cpu.2.len()), (device.0, &device.1, device.2.len()));
+        let largest = cpu.2.iter().fold(0f32, |max, logit| max.max(logit.abs()));
+        assert!(cpu.2.iter().zip(&device.2).all(|(a, b)| (a - b).abs() <= 2e-2 * largest), "{cpu:?} {device:?}");
+    }
+}
+
+/// Status, reason and logits of each file.
+///
+/// # Safety
+/// `session` is a handle.
+unsafe fn classify(session: *const DctflowSession, files: &[&[u8]]) -> Vec<(u32, String, Vec<f32>)> {
+    let (mut ticket, mut outcomes) = (null_mut(), null_mut());
+    // SAFETY: the caller's handle; the others are used once each, and pointers are alive.
+    unsafe {
+        let batch = dctflow_batch_new();
+        for file in files {
+            assert_eq!(dctflow_batch_push(batch, file.as_ptr(), file.len(), 0), DctflowCode::Ok);
+        }
+        assert_eq!(dctflow_submit(session, batch, &mut ticket), DctflowCode::Ok);
+        dctflow_batch_free(batch);
+        assert_eq!(dctflow_wait(&mut ticket, &mut outcomes), DctflowCode::Ok);
+        let outcome = |image_idx| {
+            let mut outcome = MaybeUninit::uninit();
+            assert_eq!(dctflow_outcome(outcomes, image_idx, outcome.as_mut_ptr()), DctflowCode::Ok);
+            let outcome = outcome.assume_init();
+            let reason = if outcome.reason.is_null() { c"" } else { CStr::from_ptr(outcome.reason) };
+            let logits = match outcome.logits.is_null() {
+                true => Vec::new(),
+                false => std::slice::from_raw_parts(outcome.logits, outcome.num_logits).to_vec(),
+            };
+            (outcome.status, reason.to_str().unwrap().to_owned(), logits)
+        };
+        let answers = (0..dctflow_outcomes_len(outcomes)).map(outcome).collect();
+        dctflow_outcomes_free(outcomes);
+        answers
+    }
+}
+
+#[test]
+fn what_a_gpu_alone_has_is_refused_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = weights_file(&folder);
+    for (device, says) in
+        [(c"cpu", "the CPU is none"), (c"emulator", "no stream of this emulator"), (c"cpu,cpu", "cpu")]
+    {
+        let joined = DctflowOptions { device: device.as_ptr(), stream: 0xBAD as *mut _, ..options(&weights) };
+        let (code, text) = session(&joined).unwrap_err();
+        assert_eq!(code, DctflowCode::Usage);
+        assert!(text.contains(says), "{text}");
+    }
+    let session = session(&options(&weights)).unwrap();
+    // SAFETY: handles are used once each.
+    unsafe {
+        let batch = dctflow_batch_new();
+        assert_eq!(dctflow_batch_write_logits_to(session, batch, 0x1000, 28), DctflowCode::Usage);
+        assert!(message().contains("the CPU"));
+        assert_eq!(dctflow_batch_write_logits_to(null(), batch, 0x1000, 28), DctflowCode::Usage);
+        dctflow_batch_free(batch);
+        dctflow_session_free(session);
     }
 }
 

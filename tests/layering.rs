@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dlpack", &["device", "jpeg", "tensor", "error"]),
     ("torch", &["device", "network", "tensor", "error"]),
     ("train", &["torch", "cpu", "network", "resample", "jpeg", "files", "synth", "tensor", "error"]),
-    ("capi", &["session", "network", "resample", "jpeg", "error"]),
+    ("capi", &["session", "device", "network", "resample", "jpeg", "error"]),
 ];
 
 /// Where `unsafe` may stand: the boundaries to the device and to C, memory maps, SIMD.

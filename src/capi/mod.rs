@@ -11,8 +11,10 @@ mod outcomes;
 pub use code::{DctflowCode, dctflow_message};
 pub use outcomes::{DctflowOutcome, DctflowOutcomes, dctflow_outcome, dctflow_outcomes_free, dctflow_outcomes_len};
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::Arc;
 
+use crate::device::{DeviceBuffer, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jpeg::Policy;
 use crate::network::Weights;
@@ -48,6 +50,10 @@ pub struct DctflowOptions {
     pub topk: u32,
     /// Threads of the CPU. Default: one per core.
     pub threads: u32,
+    /// A CUstream (or cudaStream_t) of the one device's primary context, to be joined: what is on it when a batch is submitted happens
+    /// before the batch writes to `dctflow_batch_write_logits_to`'s memory, what is put there after `dctflow_submit` has returned happens
+    /// after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY.
+    pub stream: *mut c_void,
 }
 
 /// The library's version, such as `0.1.0`.
@@ -76,7 +82,7 @@ pub unsafe extern "C" fn dctflow_session_new(
 }
 
 /// # Safety
-/// The strings are NULL or end with a zero byte.
+/// The strings are NULL or end with a zero byte; the stream is NULL or one that outlives the session.
 unsafe fn start_session(options: &DctflowOptions) -> Result<Session> {
     // SAFETY: the caller's.
     let text = |pointer, name| unsafe { text(pointer, name) };
@@ -92,6 +98,14 @@ unsafe fn start_session(options: &DctflowOptions) -> Result<Session> {
     if let Some(names) = device {
         let devices = names.split(',').map(str::parse).collect::<Result<Vec<DeviceChoice>>>()?;
         builder = builder.devices(&devices);
+    }
+    if !options.stream.is_null() {
+        let device = device.map_or(Ok(DeviceChoice::Auto), str::parse)?.resolve()?;
+        let handle =
+            device.handle.as_ref().ok_or_else(|| usage("a stream is joined on a device, and the CPU is none"))?;
+        // SAFETY: the caller's.
+        let stream = unsafe { Stream::from_raw(handle, options.stream as u64)? };
+        builder = builder.on(std::slice::from_ref(&device)).stream(Arc::new(stream));
     }
     if let Some(policy) = policy {
         builder = builder.policy(policy.parse::<Policy>().map_err(usage)?);
@@ -144,6 +158,30 @@ pub unsafe extern "C" fn dctflow_batch_push(
         // SAFETY: the caller's; an empty slice has any address but NULL.
         let file = if len_bytes == 0 { &[] } else { unsafe { std::slice::from_raw_parts(bytes, len_bytes) } };
         batch.0.push(file, None, tag);
+        Ok(DctflowCode::Ok)
+    })
+}
+
+/// Has the logits of a batch written to device memory besides, float `[images][classes]`, at a CUdeviceptr of the session's device. Rows of
+/// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first.
+///
+/// # Safety
+/// `session` and `batch` are handles; `len_bytes` at `device_pointer` are memory of the session's device until the batch was waited for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_batch_write_logits_to(
+    session: *const DctflowSession,
+    batch: *mut DctflowBatch,
+    device_pointer: u64,
+    len_bytes: usize,
+) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        let (session, batch) = unsafe { (handle(session, "session")?, handle_mut(batch, "batch")?) };
+        let device =
+            session.0.device_handle().ok_or_else(|| usage("the session runs on the CPU: it has no device memory"))?;
+        // SAFETY: the caller's.
+        let buffer = unsafe { DeviceBuffer::from_raw(device, device_pointer, len_bytes) };
+        batch.0.write_logits_to(Arc::new(buffer));
         Ok(DctflowCode::Ok)
     })
 }

@@ -12,6 +12,8 @@ pub struct DeviceBuffer {
     device: Arc<dyn Device>,
     address: Address,
     len_bytes: usize,
+    /// Somebody else's will be given back by whoever has taken it.
+    is_own: bool,
 }
 
 impl DeviceBuffer {
@@ -22,7 +24,15 @@ impl DeviceBuffer {
     pub fn new(device: &Arc<dyn Device>, len_bytes: usize) -> Result<Self> {
         let address = device.allocate(len_bytes.max(1))?;
         device.memory_meter().device.take(len_bytes);
-        Ok(Self { device: Arc::clone(device), address, len_bytes })
+        Ok(Self { device: Arc::clone(device), address, len_bytes, is_own: true })
+    }
+
+    /// Memory that somebody else has taken, and will give back: on a GPU, at a `CUdeviceptr`. It is not counted by the device's meter.
+    ///
+    /// # Safety
+    /// `len_bytes` at `address` are memory of this device as long as the result lives and anything put on a stream uses it.
+    pub unsafe fn from_raw(device: &Arc<dyn Device>, address: Address, len_bytes: usize) -> Self {
+        Self { device: Arc::clone(device), address, len_bytes, is_own: false }
     }
 
     /// The device it belongs to.
@@ -75,9 +85,11 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
-        // SAFETY: the address is this buffer's own, and `free` waits for what still uses it.
-        unsafe { self.device.free(self.address) }
-        self.device.memory_meter().device.give_back(self.len_bytes);
+        if self.is_own {
+            // SAFETY: the address is this buffer's own, and `free` waits for what still uses it.
+            unsafe { self.device.free(self.address) }
+            self.device.memory_meter().device.give_back(self.len_bytes);
+        }
     }
 }
 

@@ -163,6 +163,14 @@ pub trait Device: Send + Sync + fmt::Debug {
 
     /// A stream that waits for no other.
     fn create_stream(&self) -> Result<StreamHandle>;
+    /// A stream that somebody else has made and will end, by the driver's own handle (on a GPU: a `CUstream` or `cudaStream_t`).
+    ///
+    /// # Safety
+    /// The handle is a live stream's, of this driver.
+    ///
+    /// # Errors
+    /// `Usage` if it is not this device's.
+    unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle>;
     /// Ends a stream after everything on it is done.
     ///
     /// # Safety

@@ -36,6 +36,8 @@ impl Grid {
 pub struct Stream {
     device: Arc<dyn Device>,
     handle: StreamHandle,
+    /// Somebody else's will be ended by whoever has made it.
+    is_own: bool,
     pub(super) trace: Mutex<Option<Trace>>,
     uploaded_bytes: AtomicU64,
     downloaded_bytes: AtomicU64,
@@ -44,13 +46,33 @@ pub struct Stream {
 impl Stream {
     /// A new stream, which waits for no other.
     pub fn new(device: &Arc<dyn Device>) -> Result<Self> {
-        Ok(Self {
+        Ok(Self::with_handle(device, device.create_stream()?, true))
+    }
+
+    /// A stream that somebody else has made, and will end, by the driver's own handle: on a GPU a `CUstream` or `cudaStream_t` of the
+    /// device's primary context, such as PyTorch's `torch.cuda.current_stream().cuda_stream` (0: the legacy default stream). On the emulator
+    /// the number of one of its streams.
+    ///
+    /// # Safety
+    /// The stream lives as long as the result, and whatever waits for what is put on it.
+    ///
+    /// # Errors
+    /// `Usage` if it is not this device's; `Device`.
+    pub unsafe fn from_raw(device: &Arc<dyn Device>, raw: u64) -> Result<Self> {
+        // SAFETY: the caller's.
+        let handle = unsafe { device.adopt_stream(raw)? };
+        Ok(Self::with_handle(device, handle, false))
+    }
+
+    fn with_handle(device: &Arc<dyn Device>, handle: StreamHandle, is_own: bool) -> Self {
+        Self {
             device: Arc::clone(device),
-            handle: device.create_stream()?,
+            handle,
+            is_own,
             trace: Mutex::default(),
             uploaded_bytes: AtomicU64::new(0),
             downloaded_bytes: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The device it belongs to.
@@ -198,8 +220,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: the handle is this stream's own; what is still on it is waited for.
-        unsafe { self.device.destroy_stream(self.handle) }
+        if self.is_own {
+            // SAFETY: the handle is this stream's own; what is still on it is waited for.
+            unsafe { self.device.destroy_stream(self.handle) }
+        }
     }
 }
 

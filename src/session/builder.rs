@@ -79,6 +79,9 @@ impl<'a> SessionBuilder<'a> {
     /// ([`Batch::write_logits_to`](super::Batch::write_logits_to)) after everything that was on the stream when it was submitted, and
     /// whatever is put there after [`Session::submit`] has returned comes after the batch. For this, `submit` and `try_submit` wait until the
     /// batch is on the device's queues, but not until it is done.
+    ///
+    /// A stream of another library's is joined by its handle: [`Stream::from_raw`] on the device that
+    /// [`DeviceChoice::resolve`] has opened and [`on`](Self::on) is given.
     pub fn stream(self, stream: Arc<Stream>) -> Self {
         Self { joined: Some(Joined { stream, forgotten: None }), ..self }
     }

@@ -138,6 +138,10 @@ impl Shared {
         self.clocks.read()
     }
 
+    pub(super) fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
+
     pub(super) fn num_threads(&self) -> usize {
         self.pool.current_num_threads()
     }

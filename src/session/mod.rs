@@ -129,6 +129,14 @@ impl Session {
         self.devices.iter().map(|(kind, _)| *kind)
     }
 
+    /// The device that it runs on, open; the first, if there are several. The CPU is none.
+    pub fn device_handle(&self) -> Option<&Arc<dyn crate::device::Device>> {
+        match &self.devices[0].1 {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(shared) => Some(shared.device()),
+        }
+    }
+
     /// Threads of the CPU that work on its batches.
     pub fn num_threads(&self) -> usize {
         let num_threads = |(_, engine): &(_, Engine)| match engine {

@@ -9,6 +9,7 @@
 #ifndef WITHOUT_DRIVER_FUNCTIONS
 static long num_live = 0;
 static uintptr_t num_handles = 0x1000;
+static void *primary_context = NULL;
 /* Of the one stream that is recorded at a time, if there is one. */
 static atomic_int is_recording = 0;
 static atomic_int is_spoilt = 0;
@@ -46,7 +47,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : 0;
     return 0;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; return take(context); }
+int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; take(context); primary_context = *context; return 0; }
 int cuDevicePrimaryCtxRelease_v2(int device) {
     (void)device;
     give_back();
@@ -108,6 +109,8 @@ int cuMemsetD8Async(uint64_t to, unsigned char byte, size_t bytes, void *stream)
 }
 int cuStreamCreate(void **stream, unsigned flags) { return flags == 1 ? take(stream) : 1; }
 int cuStreamDestroy_v2(void *stream) { (void)stream; return give_back(); }
+/* The stream 0xF0 is another context's. */
+int cuStreamGetCtx(void *stream, void **context) { *context = stream == (void *)0xF0 ? NULL : primary_context; return 0; }
 int cuStreamSynchronize(void *stream) { (void)stream; return setting("synchronize", 0); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { (void)stream; (void)event; return (int)flags; }
 int cuEventCreate(void **event, unsigned flags) { (void)flags; return take(event); }

@@ -99,6 +99,11 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     other.wait_for(&end)?;
     other.synchronize()?;
     end.synchronize()?;
+    // SAFETY: the stream is alive; the other one has no context here.
+    let (joined, foreign) = unsafe { (Stream::from_raw(&device, other.handle().0)?, Stream::from_raw(&device, 0xF0)) };
+    joined.record(&end)?;
+    drop(joined);
+    assert_eq!(foreign.unwrap_err().kind(), ErrorKind::Usage);
     println!("happened: {}, {:?}", end.has_happened()?, start.elapsed(&end)?);
     Ok(())
 }

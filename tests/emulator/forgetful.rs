@@ -77,6 +77,7 @@ impl Device for Forgetful {
 
     hand_on! {
         unsafe fn free(address: Address);
+        unsafe fn adopt_stream(raw: u64) -> Result<StreamHandle>;
         unsafe fn free_pinned(memory: *mut u8);
         unsafe fn destroy_stream(stream: StreamHandle);
         unsafe fn destroy_event(event: EventHandle);

@@ -89,6 +89,7 @@ driver! {
     cuMemsetD8Async(CUdeviceptr, c_uchar, usize, CUstream);
     cuStreamCreate(*mut CUstream, c_uint);
     cuStreamDestroy_v2(CUstream);
+    cuStreamGetCtx(CUstream, *mut CUcontext);
     cuStreamSynchronize(CUstream);
     cuStreamWaitEvent(CUstream, CUevent, c_uint);
     cuEventCreate(*mut CUevent, c_uint);

@@ -217,6 +217,19 @@ impl Device for Cuda {
         Ok(StreamHandle(stream as u64))
     }
 
+    unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle> {
+        self.enter()?;
+        let stream = StreamHandle(raw);
+        let mut context = std::ptr::null_mut();
+        let code = unsafe { (self.driver.cuStreamGetCtx)(stream.cuda(), &mut context) };
+        self.driver.check(code, "asking a stream for its context")?;
+        if context != self.context {
+            let message = format!("the stream {raw:#x} does not belong to the primary context of {}", self.info.name);
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        Ok(stream)
+    }
+
     unsafe fn destroy_stream(&self, stream: StreamHandle) {
         let _ = unsafe { self.synchronize_stream(stream) };
         unsafe { (self.driver.cuStreamDestroy_v2)(stream.cuda()) };

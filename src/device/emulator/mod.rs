@@ -389,6 +389,17 @@ impl Device for Emulator {
         Ok(self.lock_well()?.queues.create_stream())
     }
 
+    unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle> {
+        let stream = StreamHandle(raw);
+        match self.lock_well()?.queues.has_stream(stream) {
+            true => Ok(stream),
+            false => {
+                let message = format!("{raw:#x} is no stream of this emulator: it knows its own streams' numbers only");
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+        }
+    }
+
     unsafe fn destroy_stream(&self, stream: StreamHandle) {
         let _ = self.run_until(|state| state.queues.is_stream_empty(stream));
         self.lock().queues.destroy_stream(stream);

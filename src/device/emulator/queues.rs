@@ -88,6 +88,10 @@ impl Queues {
         handle
     }
 
+    pub fn has_stream(&self, stream: StreamHandle) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     pub fn destroy_stream(&mut self, stream: StreamHandle) {
         self.streams.remove(&stream);
         self.captures.remove(&stream);

@@ -1,7 +1,8 @@
 //! Sessions on a device (an emulator, or a GPU if only that is wanted): the answers of the CPU, batches in flight, joined streams, lost devices.
 
-#[path = "common/devices.rs"]
+#[path = "../common/devices.rs"]
 mod devices;
+mod races;
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use dctflow::device::{self, DeviceBuffer, Grid, Stream};
 use dctflow::jpeg::{EntropyCoding, Policy, Status};
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::plan::CpuReason;
-use dctflow::session::{Batch, Device, DeviceChoice, ForgottenWait, Outcome, Session, SessionBuilder, Ticket};
+use dctflow::session::{Batch, Device, DeviceChoice, Outcome, Session, SessionBuilder, Ticket};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Script, progressive_scans, sequential_scans};
 use dctflow::{ErrorKind, ImageError};
 
@@ -250,61 +251,6 @@ fn what_the_device_gives_up_is_decoded_by_the_cpu() {
     assert_eq!(session.device_stats()[0].decoder.on_cpu[&CpuReason::Unresolved], 2);
 }
 
-/// The caller's stream fills the logits' memory before and after every batch, and copies them away in between, without ever waiting. Returns how
-/// many of the copies are not what the batch has answered. A GPU's stream is never late by itself: where `is_late`, it is kept busy.
-fn race(schedule: Schedule, num_batches: usize, forgotten: Option<ForgottenWait>, is_late: bool) -> usize {
-    let device = device(schedule);
-    let handle = handle(&device);
-    let stream = Arc::new(Stream::new(handle).unwrap());
-    let session = small_session(&device, |builder| {
-        let builder = builder.slots(2).stream(Arc::clone(&stream));
-        match forgotten {
-            Some(wait) => builder.forgetting(wait),
-            None => builder,
-        }
-    });
-    let row_bytes = CLASSES * size_of::<f32>();
-    let logits = Arc::new(DeviceBuffer::new(handle, row_bytes).unwrap());
-    let copies = DeviceBuffer::new(handle, num_batches * row_bytes).unwrap();
-    let files: Vec<Vec<u8>> = (0..3).map(|seed| picture(seed, (24, 24), Kind::Baseline)).collect();
-    let ballast = DeviceBuffer::new(handle, if is_late { 1 << 30 } else { 0 }).unwrap();
-    let mut tickets = Vec::new();
-    for batch_idx in 0..num_batches {
-        (0..16).for_each(|_| stream.fill(ballast.all(), 0).unwrap());
-        stream.fill(logits.all(), 0xEE).unwrap();
-        let mut batch = batch(&files[batch_idx % 3..][..1]);
-        batch.write_logits_to(Arc::clone(&logits));
-        tickets.push(session.submit(batch));
-        stream.copy(copies.slice(batch_idx * row_bytes..(batch_idx + 1) * row_bytes), logits.all()).unwrap();
-        stream.fill(logits.all(), 0xDD).unwrap();
-    }
-    let mut copied = vec![0f32; num_batches * CLASSES];
-    stream.download_now(bytemuck::cast_slice_mut(&mut copied), copies.all()).unwrap();
-    let answers: Vec<Vec<f32>> = files
-        .iter()
-        .map(|file| session.submit(batch(std::slice::from_ref(file))).wait().unwrap().remove(0).logits)
-        .collect();
-    drop(tickets);
-    copied.chunks(CLASSES).enumerate().filter(|(batch_idx, copy)| **copy != answers[batch_idx % 3]).count()
-}
-
-#[test]
-fn a_joined_stream_never_races_with_batches() {
-    for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1)] {
-        assert_eq!(race(schedule, 12, None, is_gpu()), 0, "{schedule:?}");
-    }
-    assert_eq!(race(Schedule::Random(2), if is_gpu() { 5000 } else { 60 }, None, false), 0);
-}
-
-#[test]
-fn a_forgotten_wait_would_be_noticed() {
-    for (schedule, wait) in
-        [(Schedule::Forward, ForgottenWait::AfterBatch), (Schedule::Reverse, ForgottenWait::BeforeBatch)]
-    {
-        assert!(race(schedule, 12, Some(wait), is_gpu()) > 0, "{schedule:?}, {wait:?}");
-    }
-}
-
 #[test]
 fn what_cannot_be_joined_or_written_to_is_refused() {
     let [device, other] = two_emulators();
@@ -318,6 +264,9 @@ fn what_cannot_be_joined_or_written_to_is_refused() {
     ] {
         assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Usage);
     }
+    // SAFETY: what is no stream of the emulator is refused.
+    let unknown = unsafe { Stream::from_raw(handle(&device), 0xBAD) };
+    assert_eq!(unknown.unwrap_err().kind(), ErrorKind::Usage);
     let session = small_session(&device, |builder| builder.slots(1));
     let files = [picture(1, (24, 24), Kind::Baseline)];
     for buffer in [DeviceBuffer::new(handle(&device), 4).unwrap(), DeviceBuffer::new(handle(&other), 1000).unwrap()] {
