@@ -2,6 +2,7 @@
 //! that fails panics.
 #![allow(dead_code)]
 
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use dctflow::cpu::{self, Decoded, Decoder};
@@ -12,8 +13,13 @@ use dctflow::network::{InputNorm, Weights};
 use dctflow::session::{BatchDecoder, DecoderStats};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Random, sequential_scans};
 
+#[cfg(feature = "sources")]
+#[path = "checks/archives.rs"]
+pub mod archives;
 #[path = "../tests/common/compare.rs"]
 mod compare;
+#[path = "checks/interface.rs"]
+pub mod interface;
 #[path = "../tests/common/oracle.rs"]
 mod oracle;
 
@@ -21,13 +27,23 @@ mod oracle;
 pub type Check = fn(&[u8]);
 
 /// Every check, with the name of its fuzz target.
-pub const ALL: [(&str, Check); 5] = [
+pub const ALL: &[(&str, Check)] = &[
     ("parse", parse),
     ("decode", decode),
     ("decode_against_libjpeg", decode_against_libjpeg),
     ("decode_on_emulator", decode_on_emulator),
     ("weights", weights),
+    ("capi", interface::capi),
+    #[cfg(feature = "sources")]
+    ("tar", archives::tar),
+    #[cfg(feature = "parquet")]
+    ("parquet", archives::parquet),
 ];
+
+/// Where files can be written: cargo's place for tests, where there is one.
+fn scratch_folder() -> PathBuf {
+    option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
 
 /// Small enough that no input takes long.
 fn limits() -> Limits {

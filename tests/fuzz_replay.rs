@@ -30,7 +30,7 @@ fn findings_stay_fixed() {
         let paths = ["regressions", "seeds"].into_iter().flat_map(move |folder| kept_files(folder, target));
         paths.map(move |path| (check, path))
     };
-    let kept: Vec<(checks::Check, PathBuf)> = checks::ALL.into_iter().flat_map(kept).collect();
+    let kept: Vec<(checks::Check, PathBuf)> = checks::ALL.iter().copied().flat_map(kept).collect();
     kept.par_iter().for_each(|(check, path)| {
         eprintln!("{}", path.display());
         check(&std::fs::read(path).unwrap());
@@ -43,7 +43,7 @@ fn every_check_holds_on_damaged_photos() {
     let mut random = Random::new(7);
     for photo_idx in 0..8 {
         let photo = synth::photo(3, photo_idx);
-        for (_, check) in checks::ALL {
+        for (_, check) in checks::ALL.iter().copied() {
             check(&photo);
             for _ in 0..8 {
                 check(&synth::mutate(&photo, &mut random));

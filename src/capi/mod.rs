@@ -2,7 +2,7 @@
 //! `cargo rustc --release --lib --features capi --crate-type cdylib` (or `staticlib`).
 //!
 //! Every object is an opaque handle with a `_free` function, which takes NULL. Every function that can fail returns a
-//! [`DctflowCode`]; [`dctflow_message`] says what was wrong. No panic leaves a function. A session may be used by several threads at a time;
+//! [`DctflowCode`]; [`dctflow_message`] says what was wrong, and the place for a result holds NULL. No panic leaves a function. A session may be used by several threads at a time;
 //! every other handle belongs to one thread at a time.
 
 mod code;
@@ -209,8 +209,8 @@ pub unsafe extern "C" fn dctflow_submit(
 ) -> DctflowCode {
     answer(|| {
         // SAFETY: the caller's.
-        let (session, batch, place) =
-            unsafe { (handle(session, "session")?, handle_mut(batch, "batch")?, place(ticket)?) };
+        let (place, session, batch) =
+            unsafe { (place(ticket)?, handle(session, "session")?, handle_mut(batch, "batch")?) };
         let submitted = session.0.submit(std::mem::take(&mut batch.0));
         *place = Box::into_raw(Box::new(DctflowTicket(submitted)));
         Ok(DctflowCode::Ok)
@@ -229,8 +229,8 @@ pub unsafe extern "C" fn dctflow_try_submit(
 ) -> DctflowCode {
     answer(|| {
         // SAFETY: the caller's.
-        let (session, batch, place) =
-            unsafe { (handle(session, "session")?, handle_mut(batch, "batch")?, place(ticket)?) };
+        let (place, session, batch) =
+            unsafe { (place(ticket)?, handle(session, "session")?, handle_mut(batch, "batch")?) };
         match session.0.try_submit(std::mem::take(&mut batch.0)) {
             Ok(submitted) => {
                 *place = Box::into_raw(Box::new(DctflowTicket(submitted)));
@@ -255,7 +255,8 @@ pub unsafe extern "C" fn dctflow_wait(
 ) -> DctflowCode {
     answer(|| {
         // SAFETY: the caller's.
-        let (ticket, place) = unsafe { (take_ticket(ticket)?, place(outcomes)?) };
+        let (place, ticket) = unsafe { (place(outcomes), take_ticket(ticket)?) };
+        let place = place?;
         *place = DctflowOutcomes::into_handle(ticket.0.wait()?);
         Ok(DctflowCode::Ok)
     })
@@ -272,7 +273,8 @@ pub unsafe extern "C" fn dctflow_try_wait(
 ) -> DctflowCode {
     answer(|| {
         // SAFETY: the caller's.
-        let (taken, place) = unsafe { (take_ticket(ticket)?, place(outcomes)?) };
+        let (place, taken) = unsafe { (place(outcomes), take_ticket(ticket)?) };
+        let place = place?;
         match taken.0.try_wait() {
             Ok(answer) => {
                 *place = DctflowOutcomes::into_handle(answer?);
