@@ -149,14 +149,7 @@ fn page(sampling: &[(u8, u8)], (width, height): (u32, u32), inked_percent: usize
         let (inked, white) = data.split_at_mut(num_blocks * inked_percent / 100 * 64);
         inked.iter_mut().for_each(|c| *c = if random.one_in(6) { random.between(-20, 20) as i16 } else { 0 });
         white.chunks_exact_mut(64).for_each(|block| block[0] = 63);
-        Plane {
-            blocks_wide: component.blocks_wide,
-            blocks_high: component.blocks_high,
-            pitch_blocks: component.padded_blocks_wide,
-            padded_blocks_high: component.padded_blocks_high,
-            data,
-            quant: Some(Natural([8; 64])),
-        }
+        Plane::new(component, data, Some(Natural([8; 64])))
     });
     let image =
         Coefficients { planes: planes.collect(), color: layout.color, orientation: Orientation::default(), frame };

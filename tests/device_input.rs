@@ -17,7 +17,7 @@ use dctflow::resample::{InputPlan, Normalization, Transform};
 use dctflow::stages::{DecodeStage, InputStage, NetworkInput};
 use dctflow::tensor::InputKind;
 use half::f16;
-use images::{KINDS, ORIENTATIONS, any_case, frame, random_image};
+use images::{KINDS, ORIENTATIONS, any_case, frame, random_image, saturating_image, ycbcr_image};
 use proptest::prelude::*;
 
 const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)];
@@ -144,10 +144,6 @@ fn transform(text: &str) -> Transform {
     text.parse().unwrap()
 }
 
-fn ycbcr_image(width: u32, height: u32, luma_factors: (u8, u8)) -> Coefficients {
-    random_image(frame(width, height, &[luma_factors, (1, 1), (1, 1)], 8), ColorModel::YCbCr, Orientation::Upright, 1)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
 
@@ -236,13 +232,7 @@ fn nothing_to_resize_is_the_identity_bit_for_bit() {
 
 #[test]
 fn values_saturate_and_are_counted() {
-    let mut image = ycbcr_image(32, 32, (2, 2));
-    for plane in &mut image.planes {
-        plane.data.fill(0);
-    }
-    image.planes[0].data[0] = 4096; // quantiser step 1: just allowed
-    image.planes[0].data[64] = 4097;
-    image.planes[1].data[0] = i16::MIN;
+    let image = saturating_image();
     let transform = transform("resize=none,crop=32");
     let form = form(&transform, InputKind::Blocks, InputValue::F32);
     let (values, num_saturated) = run(&[None, Some((&image, transform))], &form, &devices()[2]);

@@ -11,7 +11,7 @@ use dctflow::cpu::input::{SATURATION, input_tensors};
 use dctflow::jpeg::{Coefficients, ColorModel, Component, Orientation, Plane};
 use dctflow::resample::{AxisCache, InputPlan, Normalization, OrientationRule, Resize, Transform};
 use dctflow::tensor::InputKind;
-use images::{KINDS, ORIENTATIONS, any_case, frame, random_image};
+use images::{KINDS, ORIENTATIONS, any_case, frame, random_image, saturating_image, ycbcr_image};
 use proptest::prelude::*;
 
 // ---- The truth: samples in float64 -----------------------------------------------------------------------------------------------
@@ -292,11 +292,6 @@ fn transform(text: &str) -> Transform {
     text.parse().unwrap()
 }
 
-fn ycbcr_image(width: u32, height: u32, luma_factors: (u8, u8)) -> Coefficients {
-    let frame = frame(width, height, &[luma_factors, (1, 1), (1, 1)], 8);
-    random_image(frame, ColorModel::YCbCr, Orientation::Upright, 1)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -540,13 +535,7 @@ fn twelve_bit_samples_are_divided_by_sixteen() {
 
 #[test]
 fn values_saturate_and_are_counted() {
-    let mut image = ycbcr_image(32, 32, (2, 2));
-    for plane in &mut image.planes {
-        plane.data.fill(0);
-    }
-    image.planes[0].data[0] = 4096; // quantiser step 1: just allowed
-    image.planes[0].data[64] = 4097;
-    image.planes[1].data[0] = i16::MIN;
+    let image = saturating_image();
     let (values, num_saturated) = operator(&image, &transform("resize=none,crop=32"), InputKind::Blocks);
     assert_eq!(num_saturated, 2);
     assert_eq!((values[0][0], values[0][64], values[1][0]), (SATURATION, SATURATION, -SATURATION));

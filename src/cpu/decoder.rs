@@ -139,14 +139,7 @@ impl Decoder {
             data.clear();
         }
         data.resize(len, 0);
-        Plane {
-            blocks_wide: component.blocks_wide,
-            blocks_high: component.blocks_high,
-            pitch_blocks: component.padded_blocks_wide,
-            padded_blocks_high: component.padded_blocks_high,
-            data,
-            quant: None,
-        }
+        Plane::new(component, data, None)
     }
 }
 

@@ -416,15 +416,10 @@ mod tests {
         let size = (93, 71);
         let components: Vec<Component> =
             factors.iter().zip(1..).map(|(&f, id)| Component::new(id, f, 0, size, (h_max, v_max))).collect();
-        let plane = |component: &Component| Plane {
-            blocks_wide: component.blocks_wide,
-            blocks_high: component.blocks_high,
-            pitch_blocks: component.padded_blocks_wide,
-            padded_blocks_high: component.padded_blocks_high,
-            data: (0..component.padded_blocks_wide as i32 * component.padded_blocks_high as i32 * 64)
-                .map(|i| if i % 64 < 24 { ((i + i32::from(component.id)) * 7919 % 41 - 20) as i16 } else { 0 })
-                .collect(),
-            quant: Some(Natural([3; 64])),
+        let plane = |component: &Component| {
+            let data = (0..component.padded_blocks_wide as i32 * component.padded_blocks_high as i32 * 64)
+                .map(|i| if i % 64 < 24 { ((i + i32::from(component.id)) * 7919 % 41 - 20) as i16 } else { 0 });
+            Plane::new(component, data.collect(), Some(Natural([3; 64])))
         };
         Coefficients {
             planes: components.iter().map(plane).collect(),

@@ -1,6 +1,6 @@
 //! Decoded coefficients of one image in host memory.
 
-use super::frame::{ColorModel, Frame, Orientation};
+use super::frame::{ColorModel, Component, Frame, Orientation};
 use super::order::Natural;
 
 /// One component's quantised coefficients.
@@ -22,6 +22,18 @@ pub struct Plane {
 }
 
 impl Plane {
+    /// The plane of a component. `data`: `[component.padded_blocks_high][component.padded_blocks_wide][64]`.
+    pub fn new(component: &Component, data: Vec<i16>, quant: Option<Natural<u16>>) -> Self {
+        Self {
+            blocks_wide: component.blocks_wide,
+            blocks_high: component.blocks_high,
+            pitch_blocks: component.padded_blocks_wide,
+            padded_blocks_high: component.padded_blocks_high,
+            data,
+            quant,
+        }
+    }
+
     /// The 64 coefficients of one block, natural order. Panics outside the padded plane.
     pub fn block(&self, bx: u32, by: u32) -> &[i16] {
         let start = (by as usize * self.pitch_blocks as usize + bx as usize) * 64;

@@ -281,14 +281,7 @@ impl DecodeStage {
             let range = plane_range_bytes(image_idx, component_idx, image, plan);
             let mut data = vec![0i16; range.len() / size_of::<i16>()];
             self.stream.download_now(bytemuck::cast_slice_mut(&mut data), self.coefficients.buffer.slice(range))?;
-            planes.push(Plane {
-                blocks_wide: component.blocks_wide,
-                blocks_high: component.blocks_high,
-                pitch_blocks: component.padded_blocks_wide,
-                padded_blocks_high: component.padded_blocks_high,
-                data,
-                quant: image.quant_table(component_idx),
-            });
+            planes.push(Plane::new(component, data, image.quant_table(component_idx)));
         }
         Ok(Coefficients { frame: header.frame.clone(), color: header.color, orientation: header.orientation, planes })
     }

@@ -123,7 +123,7 @@ impl Picture {
                 blocks.push(forward_dct(&std::array::from_fn(sample)));
             }
         }
-        Spectrum { blocks_wide, blocks_high, blocks }
+        Spectrum { blocks }
     }
 
     /// The component's samples: averages of the samples that each of them covers.
@@ -153,11 +153,7 @@ impl Picture {
 /// One component's DCT coefficients, before quantisation.
 #[derive(Clone, Debug)]
 pub struct Spectrum {
-    /// Blocks in a row, padding to whole MCUs included.
-    pub blocks_wide: u32,
-    /// Rows of blocks, padding included.
-    pub blocks_high: u32,
-    /// Natural order within a block; DC is eight times the mean of 8-bit samples.
+    /// In raster order, padding to whole MCUs included. Natural order within a block; DC is eight times the mean of 8-bit samples.
     pub blocks: Vec<[f32; 64]>,
 }
 
@@ -166,14 +162,7 @@ pub(super) fn quantise(frame: Frame, spectra: &[Spectrum], layout: &Layout, cont
     let planes = frame.components.iter().zip(spectra).map(|(component, spectrum)| {
         let quant = quant_table(component.quant_idx > 0, layout);
         let quantiser = Quantiser::new(&quant, layout, contrast);
-        Plane {
-            blocks_wide: component.blocks_wide,
-            blocks_high: component.blocks_high,
-            pitch_blocks: spectrum.blocks_wide,
-            padded_blocks_high: spectrum.blocks_high,
-            data: spectrum.blocks.iter().flat_map(|block| quantiser.apply(block)).collect(),
-            quant: Some(quant),
-        }
+        Plane::new(component, spectrum.blocks.iter().flat_map(|block| quantiser.apply(block)).collect(), Some(quant))
     });
     let planes = planes.collect();
     Coefficients { frame, color: layout.color, orientation: Orientation::Upright, planes }

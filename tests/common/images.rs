@@ -55,14 +55,7 @@ pub fn random_image(frame: Frame, color: ColorModel, orientation: Orientation, s
                     *value = random.within(8 * range);
                 }
             }
-            Plane {
-                blocks_wide: component.blocks_wide,
-                blocks_high: component.blocks_high,
-                pitch_blocks: component.padded_blocks_wide,
-                padded_blocks_high: component.padded_blocks_high,
-                data,
-                quant: Some(Natural(std::array::from_fn(|i| 1 + i as u16 % 5))),
-            }
+            Plane::new(component, data, Some(Natural(std::array::from_fn(|i| 1 + i as u16 % 5))))
         })
         .collect();
     Coefficients { frame, color, orientation, planes }
@@ -166,4 +159,21 @@ pub fn any_case() -> impl Strategy<Value = Case> {
             },
         )
     })
+}
+
+/// Random coefficients, upright.
+pub fn ycbcr_image(width: u32, height: u32, luma_factors: (u8, u8)) -> Coefficients {
+    random_image(frame(width, height, &[luma_factors, (1, 1), (1, 1)], 8), ColorModel::YCbCr, Orientation::Upright, 1)
+}
+
+/// 32 x 32 samples, 4:2:0: one luma DC that is just allowed, the next one beyond, and a chroma DC far below.
+pub fn saturating_image() -> Coefficients {
+    let mut image = ycbcr_image(32, 32, (2, 2));
+    for plane in &mut image.planes {
+        plane.data.fill(0);
+    }
+    image.planes[0].data[0] = 4096; // quantiser step 1
+    image.planes[0].data[64] = 4097;
+    image.planes[1].data[0] = i16::MIN;
+    image
 }
