@@ -69,6 +69,7 @@ impl<'a> Program<'a> {
             slots: u32::from(settings >> 2 & 1),
             topk: u32::from(settings >> 3 & 7),
             threads: 1,
+            stream: null_mut(),
         };
         // SAFETY: the strings live until the end of the function.
         let code = unsafe { dctflow_session_new(&raw const options, &raw mut self.session) };
