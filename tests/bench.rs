@@ -81,7 +81,9 @@ fn a_record_says_where_and_on_what_it_was_made() {
 #[test]
 fn on_a_device_stages_are_timed_by_its_events() {
     let folder = Folder::new();
-    let record = folder.record("e2e --weights small.safetensors --images 2 --batch 2 --device emulator", 0);
+    // One batch at a time: of several, one may have been uploaded before the clock started and be answered after it.
+    let arguments = "e2e --weights small.safetensors --images 2 --batch 2 --in-flight 1 --device emulator";
+    let record = folder.record(arguments, 0);
     let result = &record["results"][0];
     let stages = result["stages"].as_array().unwrap();
     let names: Vec<&str> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
@@ -92,9 +94,9 @@ fn on_a_device_stages_are_timed_by_its_events() {
     // Descriptors and work lists come on top of the files' own data.
     let bytes_per_image = number(&record["data"]["bytes"]) / number(&record["data"]["files"]);
     assert!(number(&result["uploaded_bytes_per_image"]) > 0.9 * bytes_per_image, "{result}");
-    // Two slots, and the input of two images of 64 x 64 in each, at the least.
-    assert!(number(&result["peak_device_memory_bytes"]) > 4.0 * 64.0 * 64.0 * 3.0, "{result}");
-    assert!(number(&result["peak_pinned_memory_bytes"]) > 2.0 * bytes_per_image, "{result}");
+    // The input of two images of 64 x 64, at the least.
+    assert!(number(&result["peak_device_memory_bytes"]) > 2.0 * 64.0 * 64.0 * 3.0, "{result}");
+    assert!(number(&result["peak_pinned_memory_bytes"]) > bytes_per_image, "{result}");
     assert_null_fields_have_reasons(&record);
 }
 
@@ -163,17 +165,29 @@ fn a_measurement_in_no_time_is_not_valid() {
 }
 
 #[test]
-fn the_emulator_decodes_what_the_cpu_decodes() {
+fn every_part_of_the_way_runs_on_a_device_too() {
     let folder = Folder::new();
-    let record = folder.record("decode --images 2 --batch 2 --device emulator", 0);
-    let result = &record["results"][0];
-    assert_eq!(
-        (&result["settings"]["device"], &result["outcomes"]["complete"]),
-        (&json!("emulator"), &result["images"])
-    );
-    assert!(number(&result["uploaded_bytes_per_image"]) > 0.0 && number(&result["peak_device_memory_bytes"]) > 0.0);
-    assert_null_fields_have_reasons(&record);
-    folder.run("bench input --weights small.safetensors --device emulator", 2);
+    for arguments in ["decode", "input --weights small.safetensors", "network --weights small.safetensors"] {
+        let record = folder.record(&format!("{arguments} --images 2 --batch 2 --device emulator"), 0);
+        let result = &record["results"][0];
+        let settings = (&result["settings"]["device"], &result["outcomes"]["complete"]);
+        assert_eq!(settings, (&json!("emulator"), &result["images"]), "{arguments}");
+        let fields = ["uploaded_bytes_per_image", "peak_device_memory_bytes", "images_per_s"];
+        let has_files = !arguments.starts_with("network");
+        assert!(fields.iter().skip(usize::from(!has_files)).all(|field| number(&result[field]) > 0.0), "{record}");
+        assert_null_fields_have_reasons(&record);
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_an_outcome_on_a_device_too() {
+    let folder = Folder::new();
+    folder.write("a.jpg", dctflow::synth::photo(0, 0));
+    folder.write("b.jpg", "no JPEG");
+    let record = folder.record("input --weights small.safetensors --batch 2 --device emulator a.jpg b.jpg", 1);
+    let outcomes = &record["results"][0]["outcomes"];
+    assert_eq!(outcomes["complete"], outcomes["failed:not-a-jpeg"], "{outcomes}");
+    folder.run("bench network --weights small.safetensors --device emulator b.jpg", 2);
 }
 
 #[test]

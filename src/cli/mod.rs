@@ -6,6 +6,7 @@ mod chart;
 mod classify;
 mod coefficients;
 mod decode;
+mod device_network;
 mod eval;
 mod held;
 mod inspect;

@@ -12,6 +12,7 @@ use crate::abi::{
     INPUT_TRANSPOSED, INPUT_Y, InputAffine, InputGrid, InputPlane, InputTile, NO_QUANT,
 };
 use crate::jpeg::{ColorModel, Frame, Header, Natural, Orientation};
+use crate::network::{Inference, Metadata};
 use crate::resample::{AxisSpec, Basis, InputGeometry, Normalization, PlanePlan, Transform};
 use crate::tensor::InputKind;
 use crate::{Error, ErrorKind, ImageError, Result};
@@ -62,6 +63,27 @@ impl InputForm {
         let scale = std.map(|std| 1.0 / (255.0 * std)).to_vec();
         let shift = (0..3).map(|channel| -mean[channel] / std[channel]).collect();
         Self { kind: InputKind::Rgb, width, height, value, scale, shift }
+    }
+
+    /// A network's input in f16. Batch norms that come directly on it are taken out of `inference`: they are applied in the input's own pass,
+    /// before it is rounded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if a norm has not as many channels as the input.
+    pub fn of_network(inference: &mut Inference, metadata: &Metadata) -> Result<Self> {
+        let (width, height) = metadata.transform.crop;
+        if inference.input == InputKind::Rgb {
+            return Ok(Self::rgb(width, height, InputValue::F16, &metadata.normalization));
+        }
+        let mut form = Self::blocks(width, height, InputValue::F16);
+        let [luma, chroma] = inference.take_input_norms();
+        if let Some(norm) = luma {
+            form = form.with_luma_norm(&norm.scale, &norm.shift)?;
+        }
+        if let Some(norm) = chroma {
+            form = form.with_chroma_norm(&norm.scale, &norm.shift)?;
+        }
+        Ok(form)
     }
 
     /// With a batch norm that comes directly on Y: `scale` and `shift` of 64 channels. RGB has none.

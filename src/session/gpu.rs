@@ -22,10 +22,8 @@ use crate::cpu::Decoded;
 use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, MemoryUse, Stream};
 use crate::error::{Error, ErrorKind, ImageError, Result};
 use crate::jpeg::{Coefficients, DecodeReport, Frame, Limits, Policy, Status, Verdict};
-use crate::network::{InputKind, InputNorm};
-use crate::plan::{
-    CpuReason, DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage,
-};
+use crate::network::InputNorm;
+use crate::plan::{CpuReason, DecodePlan, InputBatchPlan, InputForm, InputImage, PlanOptions, PlannedImage};
 use crate::resample::Transform;
 use crate::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOptions, NetworkStage};
 
@@ -309,22 +307,7 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
     }
     let mut inference = settings.weights.inference(InputNorm::Apply);
     let metadata = settings.weights.metadata();
-    let crop = metadata.transform.crop;
-    let form = match inference.input {
-        InputKind::Blocks => {
-            let mut form = InputForm::blocks(crop.0, crop.1, InputValue::F16);
-            // In the input's own pass, and before it is rounded.
-            let [luma, chroma] = inference.take_input_norms();
-            if let Some(norm) = luma {
-                form = form.with_luma_norm(&norm.scale, &norm.shift)?;
-            }
-            if let Some(norm) = chroma {
-                form = form.with_chroma_norm(&norm.scale, &norm.shift)?;
-            }
-            form
-        }
-        InputKind::Rgb => InputForm::rgb(crop.0, crop.1, InputValue::F16, &metadata.normalization),
-    };
+    let form = InputForm::of_network(&mut inference, metadata)?;
     let pool = thread_pool(settings.threads)?;
     let shared = Arc::new(Shared {
         device: Arc::clone(device),

@@ -1,6 +1,7 @@
 //! `dctflow bench`: how fast this machine takes JPEG files to logits, and each part of the way.
 
 mod compare;
+mod device;
 mod images;
 mod latency;
 mod machine;
@@ -17,21 +18,22 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
+use dctflow::Result;
 use dctflow::jpeg::Policy;
 use dctflow::network::Variant;
 use dctflow::resample::Transform;
-use dctflow::session::{BatchDecoder, Device, DeviceChoice, Session};
-use dctflow::{Error, ErrorKind, Result};
+use dctflow::session::{Device, DeviceChoice, Session};
 
 use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
 use super::held::commit;
 use super::output::{Output, say};
+use device::{DeviceClassify, DeviceFront};
 use images::Images;
 use latency::OpenLoop;
 use measure::measure;
 use record::{Arrivals, Measurement, Record, Scenario, Settings};
-use workload::{DeviceDecode, EndToEnd, Front, Network, Workload};
+use workload::{EndToEnd, Front, Network, Workload};
 
 /// Measure images per second, from JPEG bytes to logits or on a part of the way
 #[derive(Debug, ClapArgs)]
@@ -190,8 +192,8 @@ pub fn run(args: &Args) -> Result<Done> {
         None => Bench::prepare(&args.e2e.common)?.e2e(&args.e2e),
         Some(Command::E2e(args)) => Bench::prepare(&args.common)?.e2e(args),
         Some(Command::Decode(args)) => Bench::prepare(&args.common)?.decode(),
-        Some(Command::Input(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Input),
-        Some(Command::Network(args)) => Bench::prepare_on_cpu(&args.common)?.parts(args, Scenario::Network),
+        Some(Command::Input(args)) => Bench::prepare(&args.common)?.parts(args, Scenario::Input),
+        Some(Command::Network(args)) => Bench::prepare(&args.common)?.parts(args, Scenario::Network),
         Some(Command::Latency(args)) => Bench::prepare(&args.common)?.latency(args),
         Some(Command::Report(args)) => report::run(args),
         Some(Command::Compare(args)) => compare::run(args),
@@ -210,22 +212,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn prepare(common: &'a CommonArgs) -> Result<Self> {
-        Self::prepare_on(resolve(common.device)?, common)
-    }
-
-    /// For what only the CPU does by itself.
-    fn prepare_on_cpu(common: &'a CommonArgs) -> Result<Self> {
-        match common.device {
-            DeviceChoice::Auto | DeviceChoice::Cpu => Self::prepare_on(DeviceChoice::Cpu.resolve()?, common),
-            other => {
-                let message =
-                    format!("this scenario does not run by itself on {other}: use --device cpu, decode or e2e");
-                Err(Error::new(ErrorKind::Usage, message))
-            }
-        }
-    }
-
-    fn prepare_on(device: Device, common: &'a CommonArgs) -> Result<Self> {
+        let device = resolve(common.device)?;
         let machine = machine::machine();
         let images = if common.paths.is_empty() { Images::made(common.images) } else { Images::read(&common.paths)? };
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -238,7 +225,7 @@ impl<'a> Bench<'a> {
                 let pool = thread_pool(threads)?;
                 let settings = self.settings(Scenario::Decode, batch.get(), pool.current_num_threads());
                 let mut workload: Box<dyn Workload> = match &self.device.handle {
-                    Some(device) => Box::new(DeviceDecode::new(pool, BatchDecoder::new(device)?)),
+                    Some(device) => Box::new(DeviceFront::decode(pool, device)?),
                     None => Box::new(Front::decode(pool)),
                 };
                 self.measure(workload.as_mut(), settings)?;
@@ -256,11 +243,14 @@ impl<'a> Bench<'a> {
                     let pool = thread_pool(threads)?;
                     let settings = self.settings(scenario, batch.get(), pool.current_num_threads());
                     let settings = Settings { model: Some(model.name.clone()), ..settings };
-                    let mut workload: Box<dyn Workload> = match scenario {
-                        Scenario::Network => {
-                            Box::new(Network::new(pool, &model.weights, &self.images.files, batch.get())?)
+                    let (weights, files, batch) = (&model.weights, &self.images.files, batch.get());
+                    let mut workload: Box<dyn Workload> = match (scenario, &self.device.handle) {
+                        (Scenario::Network, None) => Box::new(Network::new(pool, weights, files, batch)?),
+                        (Scenario::Network, Some(device)) => {
+                            Box::new(DeviceClassify::new(pool, device, weights, files, batch)?)
                         }
-                        _ => Box::new(Front::input(pool, &model.weights)),
+                        (_, None) => Box::new(Front::input(pool, weights)),
+                        (_, Some(device)) => Box::new(DeviceFront::input(pool, device, weights, batch)?),
                     };
                     self.measure(workload.as_mut(), settings)?;
                 }

@@ -11,7 +11,7 @@ use dctflow::cpu::{Decoded, Decoder};
 use dctflow::jpeg::{Coefficients, Header, Limits, Status};
 use dctflow::network::{InputKind, InputNorm, Weights};
 use dctflow::resample::{AxisCache, InputPlan, Normalization, Transform};
-use dctflow::session::{Batch, BatchDecoder, DeviceStats, Outcome, Session, Ticket};
+use dctflow::session::{Batch, DeviceStats, Outcome, Session, Ticket};
 use dctflow::{Error, ErrorKind, ImageError, Result};
 use rayon::prelude::*;
 
@@ -85,21 +85,21 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn new(sent: Sent, outcomes: Vec<String>) -> Self {
+    pub fn new(sent: Sent, outcomes: Vec<String>) -> Self {
         let Sent { at, num_bytes, num_pixels } = sent;
         Self { latency: at.elapsed(), outcomes, num_bytes, num_pixels }
     }
 }
 
 /// A batch on its way.
-struct Sent {
+pub struct Sent {
     at: Instant,
     num_bytes: u64,
     num_pixels: u64,
 }
 
 impl Sent {
-    fn now(files: &[&File]) -> Self {
+    pub fn now(files: &[&File]) -> Self {
         Self {
             at: Instant::now(),
             num_bytes: files.iter().map(|file| file.bytes.len() as u64).sum(),
@@ -111,6 +111,13 @@ impl Sent {
 /// The word for an outcome of a session.
 pub fn outcome_word(outcome: &Outcome) -> String {
     status_word(outcome.status, outcome.reason.as_ref())
+}
+
+/// The word for what a network gave of one image.
+pub fn logits_word(logits: &[f32]) -> String {
+    let reason = (!logits.iter().all(|logit| logit.is_finite())).then_some(ImageError::NonFiniteLogit);
+    let status = if reason.is_some() { Status::Failed } else { Status::Complete };
+    status_word(status, reason.as_ref())
 }
 
 /// Bytes to logits.
@@ -149,47 +156,6 @@ impl Workload for EndToEnd {
 
     fn reading(&self) -> Reading {
         Reading::of(&self.session)
-    }
-}
-
-/// Bytes to coefficients in a device's memory.
-pub struct DeviceDecode {
-    pool: rayon::ThreadPool,
-    decoder: BatchDecoder,
-    time: Duration,
-}
-
-impl DeviceDecode {
-    /// `pool` reads the headers, and decodes what the device leaves to the CPU.
-    pub fn new(pool: rayon::ThreadPool, decoder: BatchDecoder) -> Self {
-        decoder.device().memory_meter().reset_peaks();
-        Self { pool, decoder, time: Duration::ZERO }
-    }
-}
-
-impl Workload for DeviceDecode {
-    fn submit(&mut self, files: &[&File]) -> Result<Option<Finished>> {
-        let sent = Sent::now(files);
-        let cpu = ProcessTime::now();
-        let files: Vec<&[u8]> = files.iter().map(|file| file.bytes.as_slice()).collect();
-        let coefficients = self.pool.install(|| self.decoder.decode_to_device(&files))?;
-        self.time += cpu.elapsed();
-        let reports = coefficients.images().iter().map(|image| &image.report);
-        let words = reports.map(|report| status_word(report.status, report.reason.as_ref())).collect();
-        self.decoder.recycle(coefficients);
-        Ok(Some(Finished::new(sent, words)))
-    }
-
-    /// CPU time: planning, copying, waiting, and what the device leaves to the CPU; on the emulator the kernels too.
-    fn reading(&self) -> Reading {
-        let memory = self.decoder.device().memory_meter().read();
-        let devices = DeviceReading {
-            uploaded_bytes: self.decoder.uploaded_bytes(),
-            busy: None,
-            peak_device_bytes: memory.peak_device_bytes,
-            peak_pinned_bytes: memory.peak_pinned_bytes,
-        };
-        Reading { stages: vec![("host", self.time)], devices: Some(devices) }
     }
 }
 
@@ -385,11 +351,7 @@ impl Workload for Network {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         pool.install(|| engine.run(&inputs, *batch, logits, scratch))?;
         *time += cpu.elapsed();
-        let words = logits.chunks_exact(engine.num_classes()).map(|logits| {
-            let reason = (!logits.iter().all(|logit| logit.is_finite())).then_some(ImageError::NonFiniteLogit);
-            let status = if reason.is_some() { Status::Failed } else { Status::Complete };
-            status_word(status, reason.as_ref())
-        });
+        let words = logits.chunks_exact(engine.num_classes()).map(logits_word);
         Ok(Some(Finished::new(sent, words.collect())))
     }
 

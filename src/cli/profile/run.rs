@@ -5,18 +5,18 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dctflow::Result;
 use dctflow::abi::KernelId;
-use dctflow::device::{Backend, Device, DeviceBuffer, DeviceInfo, KernelCounts, Stream, StreamOperation};
-use dctflow::network::{InputKind, InputNorm, Weights};
-use dctflow::plan::{DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage};
-use dctflow::resample::Transform;
+use dctflow::device::{Backend, Device, DeviceInfo, KernelCounts, Stream, StreamOperation};
+use dctflow::network::Weights;
+use dctflow::plan::{DecodePlan, InputBatchPlan, InputImage, PlanOptions, PlannedImage};
 use dctflow::session::DeviceChoice;
-use dctflow::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOptions, NetworkStage};
-use dctflow::{Error, ErrorKind, Result};
+use dctflow::stages::DecodeStage;
 
 use super::gpu::{Gpu, Prediction, Work};
 use super::recorder::{Clock, Recorded, Recorder};
 use super::work::{self, BatchWork};
+use crate::cli::device_network::DeviceNetwork;
 use crate::cli::output::say;
 
 /// A part of the way from bytes to logits.
@@ -115,76 +115,7 @@ pub struct Runner {
     batch: usize,
     options: PlanOptions,
     decode: DecodeStage,
-    network: Option<Network>,
-}
-
-/// What comes after decoding.
-struct Network {
-    transform: Transform,
-    form: InputForm,
-    input: InputStage,
-    /// By input of the network: `[batch, H, W, C]`, f16.
-    inputs: Vec<DeviceBuffer>,
-    stage: NetworkStage,
-    logits: DeviceBuffer,
-    host_logits: Download,
-}
-
-impl Network {
-    fn new(device: &Arc<dyn Device>, weights: &Weights, batch: usize) -> Result<Self> {
-        let inference = weights.inference(InputNorm::Apply);
-        let metadata = weights.metadata();
-        let (width, height) = metadata.transform.crop;
-        let form = match inference.input {
-            InputKind::Blocks => InputForm::blocks(width, height, InputValue::F16),
-            InputKind::Rgb => InputForm::rgb(width, height, InputValue::F16, &metadata.normalization),
-        };
-        // A graph would be one launch, of which nothing is known but its time.
-        let max_images = u32::try_from(batch).unwrap_or(u32::MAX);
-        let options = NetworkOptions { max_images, use_graphs: false, ..NetworkOptions::default() };
-        let stage = NetworkStage::new(device, &inference, &options)?;
-        let logit_bytes = batch * stage.num_classes() * size_of::<f32>();
-        let inputs = form.image_bytes().into_iter().map(|bytes| DeviceBuffer::new(device, bytes * batch));
-        Ok(Self {
-            transform: metadata.transform,
-            input: InputStage::new(device)?,
-            inputs: inputs.collect::<Result<_>>()?,
-            logits: DeviceBuffer::new(device, logit_bytes)?,
-            host_logits: Download::new(device, logit_bytes)?,
-            form,
-            stage,
-        })
-    }
-
-    fn plan_input(
-        &self,
-        images: &[PlannedImage<'_>],
-        plan: &DecodePlan,
-        options: &PlanOptions,
-    ) -> Result<InputBatchPlan> {
-        let mut inputs = Vec::with_capacity(images.len());
-        for (image, planes) in images.iter().zip(&plan.planes) {
-            // An image without an input leaves zeros, as in a session.
-            inputs.push(InputImage::decoded(image, planes, &self.transform, self.form.kind()).ok());
-        }
-        InputBatchPlan::new(&inputs, &self.form, options.redzone_bytes)
-    }
-
-    /// Puts the network on the stream, and its logits' way to the host.
-    fn submit(&mut self, stream: &Stream, num_images: usize) -> Result<()> {
-        let input = network_input(&self.inputs)?;
-        let rows = self.logits.slice(0..num_images * self.stage.num_classes() * size_of::<f32>());
-        self.stage.submit(stream, input, num_images as u32, rows)?;
-        self.host_logits.submit(stream, rows)
-    }
-}
-
-fn network_input(inputs: &[DeviceBuffer]) -> Result<NetworkInput<'_>> {
-    match inputs {
-        [y, c] => Ok(NetworkInput::Blocks { y: y.all(), c: c.all() }),
-        [rgb] => Ok(NetworkInput::Rgb(rgb.all())),
-        _ => Err(Error::new(ErrorKind::Internal, "a network has one input or two")),
-    }
+    network: Option<DeviceNetwork>,
 }
 
 /// What the host does, on a clock of its own.
@@ -223,10 +154,11 @@ struct Planned {
 impl Runner {
     /// `weights` for every scenario but decoding.
     pub fn new(device: &Arc<dyn Device>, scenario: Scenario, weights: Option<&Weights>, batch: usize) -> Result<Self> {
+        // Graphs would be launches of which nothing is known but their time.
         Ok(Self {
             options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
             decode: DecodeStage::new(device)?,
-            network: weights.map(|weights| Network::new(device, weights, batch)).transpose()?,
+            network: weights.map(|weights| DeviceNetwork::new(device, weights, batch, false)).transpose()?,
             device: Arc::clone(device),
             scenario,
             batch,
@@ -321,14 +253,17 @@ impl Runner {
                     log.time("submit", stage, || decode.submit(images, &planned.decode))?;
                 }
                 (Stage::Input, Some(network)) => {
-                    let plan = log.time("plan", stage, || network.plan_input(images, &planned.decode, options))?;
-                    let out = network_input(&network.inputs)?;
-                    let input = &mut network.input;
-                    log.time("submit", stage, || input.submit(decode.stream(), &plan, decode.coefficients(), out))?;
+                    let plan = log.time("plan", stage, || {
+                        let inputs = images.iter().zip(&planned.decode.planes).map(|(image, planes)| {
+                            InputImage::decoded(image, planes, &network.transform, network.form.kind()).ok()
+                        });
+                        network.plan_input(&inputs.collect::<Vec<_>>())
+                    })?;
+                    log.time("submit", stage, || network.submit_input(decode.stream(), &plan, decode.coefficients()))?;
                     planned.input = Some(plan);
                 }
                 (Stage::Network, Some(network)) => {
-                    log.time("submit", stage, || network.submit(decode.stream(), images.len()))?
+                    log.time("submit", stage, || network.submit_network(decode.stream(), images.len()))?
                 }
                 (_, None) => {}
             }
@@ -343,7 +278,7 @@ impl Runner {
             work.add(work::of_input(plan));
         }
         if let Some(network) = &self.network {
-            let stage = &network.stage;
+            let stage = network.network();
             work.add_network(work::of_network(stage.plan(), stage.images_per_turn(), self.batch as u32));
         }
         work.share_among(operations.iter().map(|recorded| &recorded.operation));
