@@ -25,10 +25,6 @@ const LICENCES: &[&str] = &[
 const SEVERAL_VERSIONS: &[&str] =
     &["getrandom", "hashbrown", "rand", "rand_core", "syn", "windows-sys", "windows-targets"];
 
-/// In several versions because of `tch` (feature `torch`), which has not moved on with the rest.
-const SEVERAL_VERSIONS_FOR_TCH: &[&str] =
-    &["block-buffer", "cpufeatures", "crypto-common", "digest", "safetensors", "sha2", "thiserror", "thiserror-impl"];
-
 /// The packages of Cargo.lock for this machine, tests and benchmarks included.
 fn packages() -> Vec<Value> {
     let rustc = Command::new("rustc").arg("-vV").output().expect("rustc");
@@ -68,7 +64,6 @@ fn no_crate_comes_twice() {
         let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
         versions.entry(text("name")).or_default().push(text("version"));
     }
-    let is_known = |name: &str| SEVERAL_VERSIONS.contains(&name) || SEVERAL_VERSIONS_FOR_TCH.contains(&name);
-    versions.retain(|name, versions| versions.len() > 1 && !is_known(name));
+    versions.retain(|name, versions| versions.len() > 1 && !SEVERAL_VERSIONS.contains(&name.as_str()));
     assert!(versions.is_empty(), "{versions:?}: update, so that there is one, or name it in this test");
 }

@@ -4,13 +4,18 @@
 mod cases;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use dctflow::cpu::network::{Engine, Scratch};
+use dctflow::device::emulator::{Emulator, EmulatorOptions};
+use dctflow::device::{self, DeviceBuffer, Stream};
 use dctflow::jpeg::Limits;
 use dctflow::network::{Config, InputNorm, Variant, Weights};
 use dctflow::resample::{Resize, Transform};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, sequential_scans};
-use dctflow::torch::{Arithmetic, Device, Mode, TorchNetwork};
+use dctflow::torch::{
+    Arithmetic, BorrowedTensor, Device, Mode, TorchNetwork, buffer_over, device_waits_for_torch, torch_waits_for_device,
+};
 use dctflow::train::{Accuracy, EpochReport, Example, Examples, Settings, Trainer};
 use dctflow::{ErrorKind, tensor};
 use tch::{Kind, Tensor};
@@ -264,4 +269,48 @@ fn senseless_settings_are_refused() {
     let mut trainer = trainer(Variant::LateConcat, 1);
     let none = examples(0);
     assert_eq!(trainer.run_epoch(&examples(11), &none, |_| {}).unwrap_err().kind(), ErrorKind::Usage);
+}
+
+// ---- Memory that is shared -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn memory_is_shared_both_ways_without_a_copy() {
+    let device: Arc<dyn device::Device> = Emulator::new(EmulatorOptions::default()).unwrap();
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    let numbers: Vec<f32> = (0..8).map(|i| i as f32).collect();
+
+    // What the device writes, libtorch reads.
+    // SAFETY: `numbers` lives until the stream has been waited for.
+    unsafe { stream.upload(buffer.slice(32..64), bytemuck::cast_slice(&numbers)).unwrap() };
+    torch_waits_for_device(&stream).unwrap();
+    // SAFETY: nothing that shares its memory leaves this function.
+    let borrowed = unsafe { BorrowedTensor::new(&buffer, 0, 32, Kind::Float, &[2, 4]).unwrap() };
+    assert_eq!((borrowed.size(), values(&borrowed)), (vec![2, 4], numbers));
+    assert_eq!(borrowed.data_ptr() as u64, buffer.address() + 32, "it is the same memory");
+
+    // What libtorch writes, the device reads.
+    let doubled = borrowed.f_mul_scalar(2.0).unwrap();
+    device_waits_for_torch(&stream).unwrap();
+    // SAFETY: `doubled` lives until the download has been waited for.
+    let lent = unsafe { buffer_over(&doubled, &device, 0).unwrap() };
+    stream.copy(buffer.slice(0..32), lent.all()).unwrap();
+    let mut bytes = [0; 32];
+    stream.download_now(&mut bytes, buffer.slice(0..32)).unwrap();
+    let read: Vec<f32> = bytes.as_chunks().0.iter().map(|&value| f32::from_ne_bytes(value)).collect();
+    assert_eq!(read, [0., 2., 4., 6., 8., 10., 12., 14.]);
+}
+
+#[test]
+fn memory_that_is_not_there_is_not_lent() {
+    let device: Arc<dyn device::Device> = Emulator::new(EmulatorOptions::default()).unwrap();
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    for (offset_bytes, shape) in [(0, vec![17]), (2, vec![4]), (64, vec![1]), (4, vec![usize::MAX, 2])] {
+        // SAFETY: refused.
+        let refused = unsafe { BorrowedTensor::new(&buffer, 0, offset_bytes, Kind::Float, &shape) };
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Usage, "{shape:?}");
+    }
+    let transposed = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)).transpose(0, 1);
+    // SAFETY: refused.
+    assert_eq!(unsafe { buffer_over(&transposed, &device, 0) }.unwrap_err().kind(), ErrorKind::Usage);
 }

@@ -87,6 +87,9 @@ pub struct Args {
     /// Everything random follows from it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// What the images are, in words: goes into the weights, before the recipe.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    about: String,
     /// Convolutions in bfloat16.
     #[arg(long)]
     mixed: bool,
@@ -130,8 +133,9 @@ pub fn run(args: &Args) -> Result<Done> {
         true => Trainer::resume(settings, args.device, pool, &checkpoint)?,
         false => Trainer::new(settings, args.device, pool)?,
     };
-    std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
-    write_log(&args.out.join(LOG), trainer.history())?;
+    if args.resume {
+        args.write(&trainer, &checkpoint)?;
+    }
     let mut out = Output::new();
     while trainer.num_epochs_done() < args.epochs {
         let bar = progress::share_of(examples.len() as u64);
@@ -221,9 +225,10 @@ impl Args {
     }
 
     fn provenance(&self, num_epochs: u32) -> String {
-        let Self { size, seed, batch, learning_rate, .. } = self;
+        let Self { about, size, seed, batch, learning_rate, .. } = self;
+        let space = if about.is_empty() { "" } else { " " };
         format!(
-            "dctflow train: {num_epochs} of {} epochs, images of {size} x {size}, batches of {batch}, learning rate \
+            "{about}{space}dctflow train: {num_epochs} of {} epochs, images of {size} x {size}, batches of {batch}, learning rate \
              {learning_rate}, seed {seed}; moving average",
             self.epochs
         )

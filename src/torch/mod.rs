@@ -4,8 +4,10 @@
 //! It trains the networks (see [`crate::train`]) and is an oracle for the engines that answer: it shares nothing with them but
 //! the layer list, the names and the shapes of [`Weights`](crate::network::Weights).
 
+mod memory;
 mod network;
 
+pub use memory::{BorrowedTensor, buffer_over, device_waits_for_torch, torch_waits_for_device};
 pub use network::{Arithmetic, Mode, TorchNetwork};
 pub(crate) use network::{from_torch, to_torch, weights_of};
 pub use tch::Device;
