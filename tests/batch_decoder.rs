@@ -9,9 +9,11 @@ use dctflow::cpu;
 use dctflow::device::emulator::{Emulator, EmulatorOptions};
 use dctflow::device::{Device, Stream};
 use dctflow::jpeg::{EntropyCoding, Limits, Plane, Process};
-use dctflow::plan::{DecodePlan, PlanOptions, PlannedImage};
+use dctflow::plan::{DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage};
+use dctflow::resample::Transform;
 use dctflow::session::{BatchDecoder, DeviceCoefficients, DevicePlane};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Script, photo_set, progressive_scans, sequential_scans};
+use dctflow::tensor::InputKind;
 
 /// Counts how often a thread takes memory.
 struct CountingAllocator;
@@ -161,5 +163,31 @@ fn planning_takes_no_memory_of_the_host() {
         assert_eq!(format!("{:?}", plan.waves), format!("{:?}", fresh.waves));
         assert_eq!((plan.scratch.len_bytes(), plan.lookup_bytes), (fresh.scratch.len_bytes(), fresh.lookup_bytes));
         assert_eq!((&plan.planes, &plan.data), (&fresh.planes, &fresh.data));
+    }
+}
+
+#[test]
+fn planning_the_input_takes_no_memory_of_the_host() {
+    let files = files();
+    let images: Vec<PlannedImage<'_>> =
+        files.iter().filter_map(|file| PlannedImage::read(file, &Limits::default()).ok()).collect();
+    let planes = DecodePlan::new(&images, &PlanOptions::default()).planes;
+    let (transform, kind) = (Transform::default(), InputKind::Blocks);
+    let input = |(image, planes): (&PlannedImage<'_>, &[u64; 4])| {
+        InputImage::decoded(image, planes, &transform, kind).expect("a sound file")
+    };
+    let mut inputs: Vec<Option<InputImage>> = images.iter().zip(&planes).map(input).map(Some).collect();
+    inputs.push(None);
+    let form = InputForm::blocks(224, 224, InputValue::F16);
+    let mut plan = InputBatchPlan::empty(&form);
+    assert!(count_allocations(|| plan.replace(&inputs, 64).expect("one form")) > 0);
+    for batch in [&inputs[..], &inputs[1..3], &inputs[4..], &[], &inputs[..]] {
+        let num_allocations = count_allocations(|| plan.replace(batch, 64).expect("one form"));
+        assert_eq!(num_allocations, 0, "{} images", batch.len());
+        let fresh = InputBatchPlan::new(batch, &form, 64).expect("one form");
+        assert_eq!(format!("{:?}{:?}", plan.axes, plan.tiles), format!("{:?}{:?}", fresh.axes, fresh.tiles));
+        assert_eq!(format!("{:?}{:?}", plan.planes, plan.grids), format!("{:?}{:?}", fresh.planes, fresh.grids));
+        assert_eq!((plan.scratch.len_bytes(), plan.matrices), (fresh.scratch.len_bytes(), fresh.matrices));
+        assert_eq!((plan.tile_bytes, plan.num_coefficients), (fresh.tile_bytes, fresh.num_coefficients));
     }
 }

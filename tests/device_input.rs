@@ -56,7 +56,7 @@ fn plan(batch: &Batch, form: &InputForm, device: &Arc<dyn Device>) -> (InputBatc
 
 /// Outputs in device memory, spoilt.
 fn outputs(device: &Arc<dyn Device>, form: &InputForm, num_images: usize) -> Vec<DeviceBuffer> {
-    let image_bytes = form.image_bytes().into_iter();
+    let image_bytes = form.image_bytes();
     image_bytes.map(|bytes| DeviceBuffer::new(device, bytes * num_images).unwrap()).collect()
 }
 

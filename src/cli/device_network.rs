@@ -34,7 +34,7 @@ impl DeviceNetwork {
         let options = NetworkOptions { max_images, use_graphs, ..NetworkOptions::default() };
         let network = NetworkStage::new(device, &inference, &options)?;
         let logit_bytes = batch * network.num_classes() * size_of::<f32>();
-        let inputs = form.image_bytes().into_iter().map(|bytes| DeviceBuffer::new(device, bytes * batch));
+        let inputs = form.image_bytes().map(|bytes| DeviceBuffer::new(device, bytes * batch));
         Ok(Self {
             transform: metadata.transform,
             redzone_bytes: device.redzone_bytes(),

@@ -124,13 +124,13 @@ impl InputForm {
     }
 
     /// Bytes of one image in each output: Y and C, or RGB alone.
-    pub fn image_bytes(&self) -> Vec<usize> {
+    pub fn image_bytes(&self) -> impl Iterator<Item = usize> {
         let samples = self.width as usize * self.height as usize;
-        let values = match self.kind {
-            InputKind::Blocks => vec![samples, samples / 2],
-            InputKind::Rgb => vec![samples * Self::RGB_CHANNELS],
+        let (values, num_outputs) = match self.kind {
+            InputKind::Blocks => ([samples, samples / 2], 2),
+            InputKind::Rgb => ([samples * Self::RGB_CHANNELS, 0], 1),
         };
-        values.into_iter().map(|len| len * self.value.bytes()).collect()
+        values.into_iter().take(num_outputs).map(|len| len * self.value.bytes())
     }
 
     fn affine(&self) -> InputAffine {
@@ -230,6 +230,14 @@ pub struct InputBatchPlan {
     pub matrices: Region,
     /// In working memory: a counter for each image.
     pub num_saturated: Region,
+    axis_indices: HashMap<AxisSpec, u32>,
+    /// By axis: one past the last source block that is read.
+    source_ends: Vec<u32>,
+    quant_indices: HashMap<[u16; 64], u32>,
+    /// By grid: about how many products of two blocks a tile of it is.
+    tile_work: Vec<u64>,
+    /// Grids, those with the largest tiles first.
+    order: Vec<u32>,
 }
 
 impl InputBatchPlan {
@@ -239,35 +247,54 @@ impl InputBatchPlan {
     /// # Errors
     /// [`ErrorKind::Usage`] if an image's transform gives another form of input than `form`.
     pub fn new(images: &[Option<InputImage>], form: &InputForm, redzone_bytes: usize) -> Result<Self> {
-        let mut builder = Builder::new(images.len(), form, redzone_bytes);
+        let mut plan = Self::empty(form);
+        plan.replace(images, redzone_bytes)?;
+        Ok(plan)
+    }
+
+    /// Becomes the plan for these images, of the form that it has, in the memory that it has: once it has planned the largest batch, it
+    /// takes no more.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); the plan is useless then, until it is replaced again.
+    pub fn replace(&mut self, images: &[Option<InputImage>], redzone_bytes: usize) -> Result<()> {
+        self.clear(redzone_bytes);
+        self.num_images = images.len();
+        let mut builder = Builder { plan: self, num_bands: 0, num_matrices: 0 };
         for (image_idx, image) in images.iter().enumerate() {
             match image {
                 Some(image) => builder.add_image(image_idx, image)?,
                 None => builder.add_failed(image_idx),
             }
         }
-        Ok(builder.finish())
+        builder.finish();
+        Ok(())
     }
-}
 
-struct Builder {
-    plan: InputBatchPlan,
-    axis_indices: HashMap<AxisSpec, u32>,
-    /// By axis: one past the last source block that is read.
-    source_ends: Vec<u32>,
-    quant_indices: HashMap<[u16; 64], u32>,
-    num_bands: u32,
-    num_matrices: u32,
-    /// By grid: about how many products of two blocks a tile of it is.
-    tile_work: Vec<u64>,
-}
+    /// Of no images; keeps its memory.
+    fn clear(&mut self, redzone_bytes: usize) {
+        let Self { axes, planes, grids, quants, band_tiles, tiles, source_ends, tile_work, order, .. } = self;
+        axes.clear();
+        planes.clear();
+        grids.clear();
+        quants.clear();
+        band_tiles.clear();
+        tiles.clear();
+        source_ends.clear();
+        tile_work.clear();
+        order.clear();
+        self.axis_indices.clear();
+        self.quant_indices.clear();
+        self.scratch.clear(redzone_bytes);
+        (self.tile_bytes, self.num_coefficients) = (0, 0);
+    }
 
-impl Builder {
-    fn new(num_images: usize, form: &InputForm, redzone_bytes: usize) -> Self {
-        let plan = InputBatchPlan {
+    /// A plan of no images.
+    pub fn empty(form: &InputForm) -> Self {
+        Self {
             affine: form.affine(),
             form: form.clone(),
-            num_images,
+            num_images: 0,
             axes: Vec::new(),
             planes: Vec::new(),
             grids: Vec::new(),
@@ -276,22 +303,26 @@ impl Builder {
             tiles: Vec::new(),
             tile_bytes: 0,
             num_coefficients: 0,
-            scratch: Layout::new(redzone_bytes),
+            scratch: Layout::new(0),
             bands: Region::default(),
             matrices: Region::default(),
             num_saturated: Region::default(),
-        };
-        Self {
-            plan,
             axis_indices: HashMap::new(),
             source_ends: Vec::new(),
             quant_indices: HashMap::new(),
-            num_bands: 0,
-            num_matrices: 0,
             tile_work: Vec::new(),
+            order: Vec::new(),
         }
     }
+}
 
+struct Builder<'a> {
+    plan: &'a mut InputBatchPlan,
+    num_bands: u32,
+    num_matrices: u32,
+}
+
+impl Builder<'_> {
     fn add_image(&mut self, image_idx: usize, image: &InputImage) -> Result<()> {
         let InputImage { geometry, planes } = image;
         let form = &self.plan.form;
@@ -368,12 +399,12 @@ impl Builder {
             let [band_rows, band_columns] =
                 [plane.vertical_axis, plane.horizontal_axis].map(|axis| self.plan.axes[axis as usize].max_band_blocks);
             work += u64::from(band_rows) * u64::from(band_columns * tile_columns);
-            let num_rows = u64::from(self.source_ends[plane.vertical_axis as usize]);
+            let num_rows = u64::from(self.plan.source_ends[plane.vertical_axis as usize]);
             let plane_end = plane.first_coefficient + num_rows * u64::from(plane.pitch_blocks) * 64;
             self.plan.num_coefficients = self.plan.num_coefficients.max(plane_end);
             self.plan.planes.push(plane);
         }
-        self.tile_work.push(work);
+        self.plan.tile_work.push(work);
         let num_planes = planes.len() as u32;
         let planes_in_tile = if u32::from(template.target) == INPUT_RGB { num_planes.max(3) } else { num_planes };
         let tile_bytes = planes_in_tile * INPUT_TILE_ROWS * tile_columns * 64 * size_of::<f32>() as u32;
@@ -394,23 +425,23 @@ impl Builder {
     }
 
     fn quant_idx(&mut self, quant: &Natural<u16>) -> u32 {
-        let quants = &mut self.plan.quants;
-        *self.quant_indices.entry(quant.0).or_insert_with(|| {
+        let InputBatchPlan { quants, quant_indices, .. } = &mut *self.plan;
+        *quant_indices.entry(quant.0).or_insert_with(|| {
             quants.push(quant.0);
             quants.len() as u32 - 1
         })
     }
 
     fn axis_idx(&mut self, spec: &AxisSpec) -> u32 {
-        if let Some(&axis_idx) = self.axis_indices.get(spec) {
+        if let Some(&axis_idx) = self.plan.axis_indices.get(spec) {
             return axis_idx;
         }
         let axis_idx = self.plan.axes.len() as u32;
-        self.axis_indices.insert(*spec, axis_idx);
+        self.plan.axis_indices.insert(*spec, axis_idx);
         let num_output_blocks = spec.num_outputs / 8;
         let bands = (0..num_output_blocks).map(|output_block| spec.source_blocks(output_block));
         let max_band_blocks = bands.clone().map(|band| band.len()).max().unwrap_or(0) as u32;
-        self.source_ends.push(bands.map(|band| band.end).max().unwrap_or(0));
+        self.plan.source_ends.push(bands.map(|band| band.end).max().unwrap_or(0));
         let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
         self.plan.axes.push(AxisDesc {
             start: spec.start,
@@ -434,19 +465,19 @@ impl Builder {
         axis_idx
     }
 
-    fn finish(mut self) -> InputBatchPlan {
-        let plan = &mut self.plan;
-        let mut order: Vec<u32> = (0..plan.grids.len() as u32).collect();
-        order.sort_by_key(|&grid_idx| std::cmp::Reverse(self.tile_work[grid_idx as usize]));
-        for owner_idx in order {
-            let grid = &plan.grids[owner_idx as usize];
+    fn finish(self) {
+        let plan = self.plan;
+        let InputBatchPlan { order, tile_work, grids, tiles, .. } = plan;
+        order.extend(0..grids.len() as u32);
+        order.sort_unstable_by_key(|&grid_idx| (std::cmp::Reverse(tile_work[grid_idx as usize]), grid_idx));
+        for &owner_idx in &*order {
+            let grid = &grids[owner_idx as usize];
             let num_tiles = grid.blocks_high.div_ceil(INPUT_TILE_ROWS) * grid.blocks_wide.div_ceil(grid.tile_columns);
-            plan.tiles.extend((0..num_tiles).map(|first| InputTile { owner_idx, first }));
+            tiles.extend((0..num_tiles).map(|first| InputTile { owner_idx, first }));
         }
         plan.bands = plan.scratch.place_array::<BandBlocks>(self.num_bands as usize);
         plan.matrices = plan.scratch.place_array::<[f32; 64]>(self.num_matrices as usize);
         plan.num_saturated = plan.scratch.place_array::<u32>(plan.num_images);
-        self.plan
     }
 }
 

@@ -84,6 +84,10 @@ pub enum ForgottenWait {
 /// One slot: a batch's stream and memory.
 pub(super) struct Gpu {
     shared: Arc<Shared>,
+    /// These three are used again by every batch.
+    plan: DecodePlan,
+    input_images: Vec<Option<InputImage>>,
+    input_plan: InputBatchPlan,
     decode: DecodeStage,
     input: InputStage,
     network: NetworkStage,
@@ -174,16 +178,15 @@ struct Entry<'a> {
 /// A batch on its way.
 struct Work<'a> {
     planned: Vec<PlannedImage<'a>>,
-    plan: DecodePlan,
     entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Work<'a> {
-    /// Reads the headers.
+    /// Reads the headers, and plans the decoding.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`] if the images are more than one and their coefficients too many.
-    fn new(images: &'a [Image], shared: &Shared) -> Result<Self> {
+    fn new(images: &'a [Image], plan: &mut DecodePlan, shared: &Shared) -> Result<Self> {
         let files: Vec<SortedFile<'a>> =
             shared.pool.install(|| images.par_iter().with_max_len(1).map(|image| shared.read(image)).collect());
         let coefficient_bytes: u64 = files.iter().map(SortedFile::coefficient_bytes).sum();
@@ -203,7 +206,7 @@ impl<'a> Work<'a> {
             let transform = image.transform.unwrap_or(shared.transform);
             entries.push(Entry { tag: image.tag, transform, source, planes: [0; 4], no_input: None });
         }
-        let mut plan = DecodePlan::new(&planned, &shared.options);
+        plan.replace(&planned, &shared.options);
         for entry in &mut entries {
             entry.planes = match &entry.source {
                 Source::Device(planned_idx) => plan.planes[*planned_idx],
@@ -211,7 +214,7 @@ impl<'a> Work<'a> {
                 _ => [0; 4],
             };
         }
-        Ok(Self { planned, plan, entries })
+        Ok(Self { planned, entries })
     }
 
     /// Decodes what is not for the device.
@@ -239,9 +242,9 @@ impl<'a> Work<'a> {
         decoded
     }
 
-    /// The plan of the network's input; images that have none are told why.
-    fn plan_input(&mut self, shared: &Shared) -> Result<InputBatchPlan> {
-        let mut images = Vec::with_capacity(self.entries.len());
+    /// What the network's input is made of; images that have none are told why.
+    fn collect_inputs(&mut self, images: &mut Vec<Option<InputImage>>, shared: &Shared) {
+        images.clear();
         for entry in &mut self.entries {
             images.push(match entry.input_image(&self.planned, shared) {
                 Ok(image) => image,
@@ -251,7 +254,6 @@ impl<'a> Work<'a> {
                 }
             });
         }
-        InputBatchPlan::new(&images, &shared.form, shared.options.redzone_bytes)
     }
 }
 
@@ -341,9 +343,12 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
 impl Gpu {
     fn new(shared: &Arc<Shared>, network: NetworkStage, max_batch: usize) -> Result<Self> {
         let device = &shared.device;
-        let inputs = shared.form.image_bytes().into_iter();
+        let inputs = shared.form.image_bytes();
         let logit_bytes = max_batch * network.num_classes() * size_of::<f32>();
         Ok(Self {
+            plan: DecodePlan::default(),
+            input_images: Vec::new(),
+            input_plan: InputBatchPlan::empty(&shared.form),
             decode: DecodeStage::new(device)?,
             input: InputStage::new(device)?,
             inputs: inputs.map(|bytes| DeviceBuffer::new(device, bytes * max_batch)).collect::<Result<_>>()?,
@@ -382,7 +387,7 @@ impl Gpu {
     fn run_together(&mut self, part: &Part<'_>, first: usize, images: &[Image], is_last: bool) -> Result<Vec<Outcome>> {
         let _range = device::range(format_args!("batch of {} images", images.len()));
         let shared = Arc::clone(&self.shared);
-        let mut work = Work::new(images, &shared)?;
+        let mut work = Work::new(images, &mut self.plan, &shared)?;
         let row_bytes = self.network.num_classes() * size_of::<f32>();
         let target = part.logits.map(|buffer| {
             let first_row = part.first_row + first;
@@ -394,8 +399,9 @@ impl Gpu {
             // The caller's stream goes on after the network: by then the logits must be right.
             reports = Some(self.reports(&mut work)?.0);
         }
-        let plan = work.plan_input(&shared)?;
-        self.classify(&plan, images.len(), target)?;
+        work.collect_inputs(&mut self.input_images, &shared);
+        self.input_plan.replace(&self.input_images, shared.options.redzone_bytes)?;
+        self.classify(images.len(), target)?;
         if is_last {
             part.is_on_its_way();
         }
@@ -404,7 +410,7 @@ impl Gpu {
             None => {
                 let (reports, has_given_up) = self.reports(&mut work)?;
                 if has_given_up {
-                    self.classify(&plan, images.len(), None)?;
+                    self.classify(images.len(), None)?;
                 }
                 reports
             }
@@ -419,7 +425,7 @@ impl Gpu {
         if let Some(joined) = &self.shared.joined {
             joined.stream.record(&self.caller_is_ready)?;
         }
-        self.decode.submit(&work.planned, &work.plan)?;
+        self.decode.submit(&work.planned, &self.plan)?;
         // Before the CPU's share, which the stream may have to wait for.
         self.decode.stream().record(&self.events.decoded)?;
         work.decode_on_cpu(&self.shared);
@@ -430,7 +436,7 @@ impl Gpu {
     /// there was anything.
     fn reports(&mut self, work: &mut Work<'_>) -> Result<(Vec<DecodeReport>, bool)> {
         let shared = &self.shared;
-        let device_reports = self.decode.fetch_reports(&work.planned, &work.plan)?;
+        let device_reports = self.decode.fetch_reports(&work.planned, &self.plan)?;
         let mut has_given_up = false;
         let mut reports = Vec::with_capacity(work.entries.len());
         for entry in &mut work.entries {
@@ -465,8 +471,8 @@ impl Gpu {
     }
 
     /// Puts input, network and download on the stream. The logits also go to `target`.
-    fn classify(&mut self, plan: &InputBatchPlan, num_images: usize, target: Option<DeviceSlice<'_>>) -> Result<()> {
-        let Self { decode, input, network, inputs, logits, host_logits, events, .. } = self;
+    fn classify(&mut self, num_images: usize, target: Option<DeviceSlice<'_>>) -> Result<()> {
+        let Self { decode, input, input_plan, network, inputs, logits, host_logits, events, .. } = self;
         let stream = decode.stream();
         let network_input = match &inputs[..] {
             [y, c] => NetworkInput::Blocks { y: y.all(), c: c.all() },
@@ -474,7 +480,7 @@ impl Gpu {
             _ => return Err(Error::new(ErrorKind::Internal, "a network has one input or two")),
         };
         stream.record(&events.input_begun)?;
-        input.submit(stream, plan, decode.coefficients(), network_input)?;
+        input.submit(stream, input_plan, decode.coefficients(), network_input)?;
         stream.record(&events.input_made)?;
         let len_bytes = num_images * network.num_classes() * size_of::<f32>();
         let joined = self.shared.joined.as_ref();

@@ -16,6 +16,7 @@ use crate::{CorruptKind, ImageError, Result};
 pub struct DecodeStage {
     device: Arc<dyn Device>,
     stream: Stream,
+    upload_layout: UploadLayout,
     staging: Arena<PinnedBuffer>,
     upload: Arena<DeviceBuffer>,
     scratch: Arena<DeviceBuffer>,
@@ -43,6 +44,7 @@ impl DecodeStage {
         Ok(Self {
             device: Arc::clone(device),
             stream: Stream::new(device)?,
+            upload_layout: UploadLayout::default(),
             staging: Arena::new(device, PinnedBuffer::new)?,
             upload: Arena::new(device, DeviceBuffer::new)?,
             scratch: Arena::new(device, DeviceBuffer::new)?,
@@ -132,9 +134,16 @@ impl DecodeStage {
     /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
     pub fn submit(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
         let _range = device::range(format_args!("decode {} images", images.len()));
+        let mut layout = std::mem::take(&mut self.upload_layout);
+        layout.replace(plan);
+        let submitted = self.submit_as(&layout, images, plan);
+        self.upload_layout = layout;
+        submitted
+    }
+
+    fn submit_as(&mut self, upload: &UploadLayout, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
         // The staging buffer may still be on its way.
         self.stream.synchronize()?;
-        let upload = UploadLayout::new(plan);
         self.staging.reserve(upload.layout.len_bytes())?;
         self.upload.reserve(upload.layout.len_bytes())?;
         self.scratch.reserve(plan.scratch.len_bytes())?;
@@ -151,7 +160,7 @@ impl DecodeStage {
         }
         self.stream.record(&self.uploaded)?;
         self.clear(plan)?;
-        self.launch(&upload, plan)?;
+        self.launch(upload, plan)?;
         let outcomes = plan.array(Array::Outcomes);
         let from = self.scratch.buffer.slice(outcomes.range_bytes());
         // SAFETY: `fetch_reports` looks at the outcomes only after it has waited for the stream.
@@ -339,6 +348,7 @@ fn fault(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> Option<ImageError>
 }
 
 /// Where everything lies in the one upload of a batch.
+#[derive(Debug, Default)]
 struct UploadLayout {
     layout: Layout,
     data: Region,
@@ -350,6 +360,7 @@ struct UploadLayout {
     waves: Vec<WaveLayout>,
 }
 
+#[derive(Debug)]
 struct WaveLayout {
     subsequence_tiles: Region,
     segment_tiles: Region,
@@ -358,28 +369,24 @@ struct WaveLayout {
 }
 
 impl UploadLayout {
-    fn new(plan: &DecodePlan) -> Self {
-        let mut layout = Layout::new(0);
+    /// Becomes the layout for this plan, in the memory that it has.
+    fn replace(&mut self, plan: &DecodePlan) {
+        let Self { layout, waves, .. } = self;
+        layout.clear(0);
+        waves.clear();
         let mut tiles = |tiles: &[WorkTile]| layout.place_array::<WorkTile>(tiles.len());
-        let waves = plan.waves.iter().map(|wave| WaveLayout {
+        waves.extend(plan.waves.iter().map(|wave| WaveLayout {
             subsequence_tiles: tiles(&wave.subsequence_tiles),
             segment_tiles: tiles(&wave.segment_tiles),
             refine_tiles: tiles(&wave.refine_tiles),
             clear_tiles: tiles(&wave.clear_tiles),
-        });
-        let waves = waves.collect();
-        let destuff_tiles = tiles(&plan.destuff_tiles);
-        let synchronize_tiles = tiles(&plan.synchronize_tiles);
-        Self {
-            destuff_tiles,
-            synchronize_tiles,
-            waves,
-            images: layout.place_array::<abi::ImageDesc>(plan.images.len()),
-            scans: layout.place_array::<abi::ScanDesc>(plan.scans.len()),
-            specs: layout.place_array::<abi::HuffmanSpec>(plan.specs.len()),
-            data: layout.place(plan.data_bytes),
-            layout,
-        }
+        }));
+        self.destuff_tiles = tiles(&plan.destuff_tiles);
+        self.synchronize_tiles = tiles(&plan.synchronize_tiles);
+        self.images = layout.place_array::<abi::ImageDesc>(plan.images.len());
+        self.scans = layout.place_array::<abi::ScanDesc>(plan.scans.len());
+        self.specs = layout.place_array::<abi::HuffmanSpec>(plan.specs.len());
+        self.data = layout.place(plan.data_bytes);
     }
 
     /// Copies the batch into host memory that is laid out so.

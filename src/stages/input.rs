@@ -172,12 +172,12 @@ fn check_buffers(plan: &InputBatchPlan, coefficients: DeviceSlice<'_>, out: Netw
         let held = coefficients.len_bytes();
         return usage(format!("the plan reads {needed} aligned bytes of coefficients, the slice holds {held}"));
     }
-    let slices = match (plan.form.kind(), out) {
-        (InputKind::Blocks, NetworkInput::Blocks { y, c }) => vec![y, c],
-        (InputKind::Rgb, NetworkInput::Rgb(rgb)) => vec![rgb],
+    let (first, chroma) = match (plan.form.kind(), out) {
+        (InputKind::Blocks, NetworkInput::Blocks { y, c }) => (y, Some(c)),
+        (InputKind::Rgb, NetworkInput::Rgb(rgb)) => (rgb, None),
         (kind, _) => return usage(format!("the plan makes {kind:?}; the buffers are for the other kind")),
     };
-    for (slice, image_bytes) in slices.iter().zip(plan.form.image_bytes()) {
+    for (slice, image_bytes) in [first].iter().chain(&chroma).zip(plan.form.image_bytes()) {
         if slice.len_bytes() < image_bytes * plan.num_images {
             let (held, num_images) = (slice.len_bytes(), plan.num_images);
             return usage(format!(
@@ -185,7 +185,7 @@ fn check_buffers(plan: &InputBatchPlan, coefficients: DeviceSlice<'_>, out: Netw
             ));
         }
     }
-    Ok([slices[0].address(), slices.get(1).map_or(0, DeviceSlice::address)])
+    Ok([first.address(), chroma.map_or(0, |slice| slice.address())])
 }
 
 /// Where everything lies in the one upload of a batch.

@@ -86,7 +86,7 @@ pub fn of_decoding(plan: &DecodePlan, counts: &BTreeMap<KernelId, KernelCounts>)
 
 /// What the two launches have to do that make a batch's network input. Products are counted by each axis's longest band.
 pub fn of_input(plan: &InputBatchPlan) -> BTreeMap<KernelId, Work> {
-    let written = (plan.form.image_bytes().iter().sum::<usize>() * plan.num_images) as f64;
+    let written = (plan.form.image_bytes().sum::<usize>() * plan.num_images) as f64;
     let matrices = (plan.bands.len_bytes + plan.matrices.len_bytes) as f64;
     let mut bytes = matrices + written;
     // Vertical and horizontal.
