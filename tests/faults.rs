@@ -53,6 +53,11 @@ fn run_with_little_room(folder: &Path, max_kib: u32, arguments: &str) -> Output 
     Command::new("bash").arg("-c").arg(script).current_dir(folder).output().unwrap()
 }
 
+/// Ends a run in the middle, when its output has 2 KiB.
+fn interrupt(folder: &Path, arguments: &str) {
+    expect_status(run_with_little_room(folder, 2, arguments), 2);
+}
+
 #[track_caller]
 fn expect_status(output: Output, status: i32) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -76,10 +81,14 @@ fn an_interrupted_run_is_resumed_without_loss_or_duplicate() {
         let whole = fs::read(path.join("whole")).unwrap();
         assert_eq!(lines(path, "whole").len(), 40);
         assert!(!path.join("whole.partial").exists());
+        assert!(!path.join("whole.partial.json").exists());
+        interrupt(path, &format!("{CLASSIFY} {json} --out again photos"));
+        let settings = fs::read(path.join("again.partial.json")).unwrap();
         // Cut off anywhere: nothing yet, inside of a line, at the end of one, before the last.
         let line_end = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
         for num_bytes in [0, 1, line_end, whole.len() / 2, whole.len() - 1] {
             fs::write(path.join("again.partial"), &whole[..num_bytes]).unwrap();
+            fs::write(path.join("again.partial.json"), &settings).unwrap();
             expect_status(run(path, &format!("{CLASSIFY} {json} --out again --resume photos")), 1);
             assert!(fs::read(path.join("again")).unwrap() == whole, "cut after {num_bytes} bytes");
         }
@@ -128,17 +137,56 @@ fn shards_share_the_inputs() {
 
 #[test]
 fn work_that_is_not_lost_is_not_written_over() {
-    let folder = folder(9);
+    let folder = folder(40);
     let path = folder.path();
-    expect_status(run(path, &format!("{CLASSIFY} --out a photos")), 1);
-    fs::rename(path.join("a"), path.join("a.partial")).unwrap();
-    let stderr = expect_status(run(path, &format!("{CLASSIFY} --out a photos")), 2);
+    interrupt(path, &format!("{CLASSIFY} --json --out a photos"));
+    let stderr = expect_status(run(path, &format!("{CLASSIFY} --json --out a photos")), 2);
     assert!(stderr.contains("--resume"), "{stderr}");
     for other_inputs in ["w.safetensors photos", "photos/000.jpg"] {
-        let stderr = expect_status(run(path, &format!("{CLASSIFY} --out a --resume {other_inputs}")), 2);
+        let stderr = expect_status(run(path, &format!("{CLASSIFY} --json --out a --resume {other_inputs}")), 2);
         assert!(stderr.contains("a.partial") && stderr.contains("not those of these inputs"), "{stderr}");
     }
-    assert_eq!(lines(path, "a.partial").len(), 9);
+    assert!(!lines(path, "a.partial").is_empty());
+}
+
+/// Lines that another network, another policy or other limits would have given are not mixed with those of an interrupted run.
+#[test]
+fn a_run_is_resumed_with_the_arguments_that_it_had() {
+    let folder = folder(40);
+    let path = folder.path();
+    let arguments = format!("{CLASSIFY} --out a");
+    interrupt(path, &format!("{arguments} --json photos"));
+    let mut earlier = fs::read(path.join("a.partial")).unwrap();
+    // The line that was not finished goes.
+    earlier.truncate(earlier.iter().rposition(|&byte| byte == b'\n').unwrap() + 1);
+    expect_status(
+        run(path, "weights init --width 0.05 --classes 5 --transform short=72,crop=64 --seed 2 --out v.safetensors"),
+        0,
+    );
+    for (name, others) in [
+        ("policy", "--json --policy skip"),
+        ("topk", "--json --topk 2"),
+        ("limits", "--json --limit max_scans=9"),
+        ("transform", "--json --transform short=64,crop=64"),
+        ("shard", "--json --shard 1/2"),
+    ] {
+        let stderr = expect_status(run(path, &format!("{arguments} --resume {others} photos")), 2);
+        assert!(stderr.contains(&format!("another {name} ")), "{name}: {stderr}");
+    }
+    // Other weights under the same name.
+    fs::rename(path.join("w.safetensors"), path.join("first.safetensors")).unwrap();
+    fs::rename(path.join("v.safetensors"), path.join("w.safetensors")).unwrap();
+    let stderr = expect_status(run(path, &format!("{arguments} --resume --json photos")), 2);
+    assert!(stderr.contains("another weights_sha256 "), "{stderr}");
+    assert!(fs::read(path.join("a.partial")).unwrap() == earlier);
+    // Batches and threads change no answer.
+    fs::rename(path.join("first.safetensors"), path.join("w.safetensors")).unwrap();
+    expect_status(
+        run(path, "classify --weights w.safetensors --device cpu --threads 1 --batch 3 --out a --resume --json photos"),
+        1,
+    );
+    expect_status(run(path, &format!("{CLASSIFY} --json --out whole photos")), 1);
+    assert!(lines(path, "a") == lines(path, "whole"));
 }
 
 #[test]

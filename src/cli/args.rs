@@ -10,6 +10,7 @@ use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
 use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder};
 use dctflow::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
 
 use super::limits::LimitArgs;
 use super::output::say;
@@ -75,6 +76,13 @@ impl ModelArgs {
         }
     }
 
+    /// SHA-256 of the weights' file in hexadecimal digits; random weights follow from the model's name.
+    pub fn digest(&self) -> Result<String> {
+        let Some(path) = &self.weights else { return Ok("random".into()) };
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     fn read(&self, path: &PathBuf) -> Result<Model> {
         let weights = Weights::load(path)?;
         let weights = match self.network {
@@ -103,6 +111,11 @@ impl RunArgs {
     /// Images in a batch.
     pub fn batch(&self) -> usize {
         self.batch.get()
+    }
+
+    /// What becomes of partial images.
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// What a file may ask for.

@@ -10,7 +10,7 @@ use dctflow::sources::{Item, ItemName, Sources};
 use serde_json::{Map, Value, json};
 
 use super::Done;
-use super::args::{ModelArgs, RunArgs};
+use super::args::{Model, ModelArgs, RunArgs};
 use super::out_file::{Begun, OutArgs, OutFile};
 use super::output::{Output, add_status, float, name_bytes, object_for, say, status_word};
 use super::progress;
@@ -49,11 +49,13 @@ Examples:
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
     let model = args.model.load()?;
+    let settings = if args.out.has_file() { args.settings(&model)? } else { Map::new() };
     let session = args.run.session(&model)?.topk(args.topk).build()?;
     let report =
         Report { class_names: model.weights.metadata().class_names.clone(), model: model.name, json: args.json };
     drop(model.weights);
-    let Begun { mut out, file, mut selection, num_earlier, num_failed_earlier } = args.out.begin(args.json)?;
+    let Begun { mut out, file, mut selection, num_earlier, num_failed_earlier } =
+        args.out.begin(args.json, settings)?;
     if num_earlier > 0 {
         say(format_args!("going on after {num_earlier} images"));
     }
@@ -84,6 +86,22 @@ pub fn run(args: &Args) -> Result<Done> {
     out.flush()?;
     file.map_or(Ok(()), OutFile::finish)?;
     Ok(done)
+}
+
+impl Args {
+    /// What an image's line depends on: a run that goes on with another's lines has the same. Devices and batches change no answer but for
+    /// rounding.
+    fn settings(&self, model: &Model) -> Result<Map<String, Value>> {
+        let mut settings = Map::new();
+        let mut put = |name: &str, value: String| settings.insert(name.into(), value.into());
+        put("model", model.name.clone());
+        put("weights_sha256", self.model.digest()?);
+        put("transform", model.weights.metadata().transform.to_string());
+        put("policy", self.run.policy().to_string());
+        put("topk", self.topk.to_string());
+        put("limits", self.run.limits().named().map(|(name, value)| format!("{name}={value}")).join(","));
+        Ok(settings)
+    }
 }
 
 /// How outcomes are written.

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use dctflow::files::replace_file;
 use dctflow::sources::ItemName;
 use dctflow::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
 
 use super::output::{Output, name_bytes, object_for};
 
@@ -19,7 +21,8 @@ pub struct OutArgs {
     /// Write to FILE, which appears when it is complete; until then the lines are in FILE.partial.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Go on where an interrupted run with the same arguments stopped: images that have a line in FILE.partial are passed over.
+    /// Go on where an interrupted run with the same arguments stopped: images that have a line in FILE.partial are passed over. What
+    /// answers depend on is kept in FILE.partial.json, and must be the same.
     #[arg(long, requires = "out")]
     resume: bool,
     /// Of every N images take only the I-th, counted from 1: N runs share the work.
@@ -66,6 +69,7 @@ pub struct OutFile {
     file: File,
     partial: PathBuf,
     path: PathBuf,
+    settings: PathBuf,
 }
 
 /// What a command begins with.
@@ -83,21 +87,32 @@ pub struct Begun {
 }
 
 impl OutArgs {
-    /// Opens the output. `is_json` says what its lines are.
-    pub fn begin(&self, is_json: bool) -> Result<Begun> {
+    /// Whether results go to a file.
+    pub fn has_file(&self) -> bool {
+        self.out.is_some()
+    }
+
+    /// Opens the output. `is_json` says what its lines are; `settings`, what they depend on besides the images.
+    pub fn begin(&self, is_json: bool, mut settings: Map<String, Value>) -> Result<Begun> {
         let selection = Selection { shard: self.shard, num_seen: 0, earlier: None, error: None };
         let Some(path) = &self.out else {
             return Ok(Begun { out: Output::new(), file: None, selection, num_earlier: 0, num_failed_earlier: 0 });
         };
-        let mut partial = path.clone();
-        partial.as_mut_os_string().push(".partial");
+        let partial = with_suffix(path, ".partial");
         let io_error = |e| Error::io(&partial, e);
         let file = self.open(&partial)?;
         let (num_earlier, num_failed_earlier) = keep_whole_lines(&file, is_json).map_err(io_error)?;
         let lines = BufReader::new(File::open(&partial).map_err(io_error)?);
+        settings.insert("json".into(), is_json.into());
+        settings.insert("shard".into(), format!("{}/{}", self.shard.idx + 1, self.shard.count).into());
+        let settings_path = with_suffix(&partial, ".json");
+        match num_earlier {
+            0 => replace_file(&settings_path, Value::Object(settings).to_string().as_bytes())?,
+            _ => expect_settings(&settings_path, &settings)?,
+        }
         let earlier = (num_earlier > 0).then(|| Earlier { path: partial.clone(), lines, is_json });
         let out = Output::to_file(file.try_clone().map_err(io_error)?, partial.clone());
-        let file = Some(OutFile { file, partial, path: path.clone() });
+        let file = Some(OutFile { file, partial, path: path.clone(), settings: settings_path });
         Ok(Begun { out, file, selection: Selection { earlier, ..selection }, num_earlier, num_failed_earlier })
     }
 
@@ -113,6 +128,31 @@ impl OutArgs {
             }
             _ => Error::io(partial, e),
         })
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.to_path_buf();
+    path.as_mut_os_string().push(suffix);
+    path
+}
+
+/// Fails if an interrupted run had other settings.
+fn expect_settings(path: &Path, settings: &Map<String, Value>) -> Result<()> {
+    let text = std::fs::read(path).map_err(|e| {
+        let message = "what the earlier lines depend on is not known: remove FILE.partial to begin anew";
+        Error::new(ErrorKind::Usage, message).with_path(path).with_source(e)
+    })?;
+    let earlier: Map<String, Value> = serde_json::from_slice(&text).unwrap_or_default();
+    match settings.iter().find(|&(name, value)| earlier.get(name) != Some(value)) {
+        None => Ok(()),
+        Some((name, value)) => {
+            let had = earlier.get(name).unwrap_or(&Value::Null);
+            let message = format!(
+                "the interrupted run had another {name} ({had}, now {value}): resume with its arguments, or remove FILE.partial to begin anew"
+            );
+            Err(Error::new(ErrorKind::Usage, message).with_path(path))
+        }
     }
 }
 
@@ -211,7 +251,10 @@ impl OutFile {
     /// The file is complete: it gets its name.
     pub fn finish(self) -> Result<()> {
         self.file.sync_all().map_err(|e| Error::io(&self.partial, e))?;
-        std::fs::rename(&self.partial, &self.path).map_err(|e| Error::io(&self.path, e))
+        std::fs::rename(&self.partial, &self.path).map_err(|e| Error::io(&self.path, e))?;
+        // Left behind, it would harm nobody: the next run writes it anew.
+        let _ = std::fs::remove_file(&self.settings);
+        Ok(())
     }
 }
 
