@@ -140,12 +140,9 @@ fn a_trace_has_host_and_device_on_one_clock() {
     assert_eq!(host, ["plan decode", "submit decode", "plan input", "submit input", "submit network", "wait network"]);
     let (device, predicted) = (on(2, "X").count(), on(3, "X").count());
     assert!(device > 20 && predicted == device);
-    let ends = |event: &Value| number(&event["ts"]) + number(&event["dur"]);
-    let last = on(1, "X").map(ends).fold(0.0, f64::max);
     for (event, (submit, begin)) in on(2, "X").zip(on(1, "s").zip(on(2, "f"))) {
         assert!(number(&submit["ts"]) <= number(&event["ts"]), "nothing begins before it is submitted: {event}");
         assert_eq!((&submit["id"], &begin["ts"]), (&begin["id"], &event["ts"]));
-        assert!(ends(event) <= last, "the host waits for everything: {event}");
     }
     let launch = on(2, "X").find(|event| event["name"] == "destuff").unwrap();
     assert_eq!((&launch["args"]["threads"], &launch["cat"]), (&256.into(), &"decode".into()));
