@@ -52,6 +52,18 @@ fn every_check_holds_on_damaged_photos() {
     }
 }
 
+/// Calls of the C interface in any order, allowed and not.
+#[test]
+fn the_c_interface_answers_every_call() {
+    let mut random = Random::new(3);
+    let photo = synth::photo(3, 0);
+    for _ in 0..200 {
+        let mut script = photo[..random.below(photo.len() as u32) as usize].to_vec();
+        script.extend((0..24).map(|_| random.bits() as u8));
+        checks::interface::capi(&script);
+    }
+}
+
 /// On damaged files of many kinds; and it is the device that decodes most of them.
 #[test]
 fn the_emulator_agrees_on_damaged_files_of_the_matrix() {

@@ -58,6 +58,7 @@ fn every_limit_is_met_by_a_file() {
     let over = [
         ("max_file_bytes", vec![0xFF; limits.max_file_bytes as usize + 1]),
         ("max_pixels", frame_only(65_535, 5_000, 1)),
+        ("max_pixels", frame_only(65_500, 65_500, 3)),
         ("max_scans", hostile::many_scans((1, 1), limits.max_scans as usize)),
         ("max_segments", with_parts(comments)),
         ("max_tables", with_parts(tables)),
