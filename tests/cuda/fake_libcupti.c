@@ -43,6 +43,9 @@ int cuptiActivityEnable(uint32_t kind) {
 }
 int cuptiActivityDisable(uint32_t kind) { printf("disabled %u\n", kind); fflush(stdout); return 0; }
 int cuptiActivityFlushAll(uint32_t flags) {
+    if (flags != 0) {
+        return flags != 1; /* nothing is left */
+    }
     uint8_t *buffer;
     size_t size, max_records;
     request_buffer(&buffer, &size, &max_records);
@@ -54,7 +57,7 @@ int cuptiActivityFlushAll(uint32_t flags) {
     memcpy(buffer + sizeof copy, &kernel, sizeof kernel);
     next = 0;
     complete_buffer(NULL, 0, buffer, size, sizeof copy + sizeof kernel);
-    return (int)flags;
+    return 0;
 }
 int cuptiActivityGetNextRecord(uint8_t *buffer, size_t valid_bytes, void **record) {
     if (next >= valid_bytes) {

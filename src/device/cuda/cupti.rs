@@ -23,6 +23,7 @@ mod value {
     pub const KIND_MEMSET: c_int = 2;
     pub const KIND_KERNEL: c_int = 3;
     pub const KIND_CONCURRENT_KERNEL: c_int = 10;
+    pub const FLUSH_FORCED: u32 = 1;
 }
 
 /// What is asked for.
@@ -225,8 +226,10 @@ impl Cupti {
 
     /// What the GPU has done since the last call, by beginning. The caller has waited for it.
     pub fn take(&self) -> Result<Vec<Activity>> {
-        // SAFETY: no flags: only whole buffers' records that are complete, which those of finished work are.
-        self.check(unsafe { (self.functions.cuptiActivityFlushAll)(0) }, "collecting the records")?;
+        for flags in [0, value::FLUSH_FORCED] {
+            // SAFETY: flags that exist. First buffers whose records are all complete, then the others: of finished work, none is incomplete.
+            self.check(unsafe { (self.functions.cuptiActivityFlushAll)(flags) }, "collecting the records")?;
+        }
         let mut activities = std::mem::take(&mut *lock_activities());
         activities.sort_by_key(|activity| activity.start_ns);
         Ok(activities)
