@@ -34,7 +34,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/device/",
     "src/dlpack.rs",
     "src/stages/",
-    "src/torch/memory.rs",
+    "src/torch/",
     "src/cpu/input.rs",
     "src/cpu/network/",
 ];

@@ -114,6 +114,13 @@ fn inputs_of_other_shapes_are_refused() {
     }
 }
 
+#[test]
+fn a_gpu_that_is_not_there_is_a_typed_error() {
+    let weights = cases::weights(Variant::LateConcat).unwrap();
+    let error = TorchNetwork::new(&weights, Device::Cuda(99), Arithmetic::F32).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoLibrary | ErrorKind::NoDevice), "{error}");
+}
+
 // ---- Training --------------------------------------------------------------------------------------------------------------------
 
 const NUM_CLASSES: usize = 3;

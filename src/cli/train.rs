@@ -33,7 +33,8 @@ pub struct Args {
     /// Where weights, checkpoint, log and plot go.
     #[arg(long, short, value_name = "FOLDER")]
     out: PathBuf,
-    /// Go on from the checkpoint in FOLDER, with the same settings but for --epochs and --mixed.
+    /// Go on from the checkpoint in FOLDER, with the same settings but for --epochs, --mixed and --transform. After the last epoch it only
+    /// validates, and writes the weights.
     #[arg(long)]
     resume: bool,
     /// The network.
@@ -133,7 +134,9 @@ pub fn run(args: &Args) -> Result<Done> {
         true => Trainer::resume(settings, args.device, pool, &checkpoint)?,
         false => Trainer::new(settings, args.device, pool)?,
     };
-    if args.resume {
+    if trainer.num_epochs_done() >= args.epochs {
+        let counted = trainer.evaluate(&aside)?;
+        say(format_args!("of {} images put aside {:.2} % are right", counted.images, 100.0 * counted.top1));
         args.write(&trainer, &checkpoint)?;
     }
     let mut out = Output::new();

@@ -4,6 +4,7 @@
 //! It trains the networks (see [`crate::train`]) and is an oracle for the engines that answer: it shares nothing with them but
 //! the layer list, the names and the shapes of [`Weights`](crate::network::Weights).
 
+mod cuda;
 mod memory;
 mod network;
 

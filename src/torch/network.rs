@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::cuda;
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{InputKind, Layer, Metadata, Network, Op, ValueId, Weights};
 use crate::tensor;
@@ -44,8 +45,10 @@ impl TorchNetwork {
     /// Copies weights to a device.
     ///
     /// # Errors
-    /// What libtorch says: [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), [`ErrorKind::Device`](crate::ErrorKind::Device).
+    /// [`ErrorKind::NoLibrary`] or [`ErrorKind::NoDevice`] for a GPU that libtorch cannot use here; what libtorch says:
+    /// [`ErrorKind::OutOfMemory`], [`ErrorKind::Device`].
     pub fn new(weights: &Weights, device: Device, arithmetic: Arithmetic) -> Result<Self> {
+        cuda::prepare(device)?;
         let tensors = weights.tensors().iter().map(|(name, tensor)| {
             let tensor = to_torch(tensor, device)?.f_set_requires_grad(!is_statistic(name))?;
             Ok((name.clone(), tensor))

@@ -52,21 +52,33 @@ pub(super) fn save(path: &Path, progress: &Progress, sets: &[(&str, &Tensors)]) 
     replace_file(path, &bytes)
 }
 
-/// Reads a checkpoint: its progress, and the tensors of each set, on `device`.
-pub(super) fn load(path: &Path, device: Device, sets: [&str; 3]) -> Result<(Progress, [Tensors; 3])> {
+/// The same in host memory.
+pub(super) type HostTensors = BTreeMap<String, tensor::Tensor>;
+
+/// Reads a checkpoint: its progress, and the tensors of each set.
+pub(super) fn load(path: &Path, sets: [&str; 3]) -> Result<(Progress, [HostTensors; 3])> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    read(&bytes, device, sets).map_err(|what| {
+    read(&bytes, sets).map_err(|what| {
         let message = format!("not a checkpoint of this program ({what}): name the one that a run has written");
         Error::new(ErrorKind::Weights, message).with_path(path)
     })
 }
 
-fn read(bytes: &[u8], device: Device, sets: [&str; 3]) -> Result<(Progress, [Tensors; 3]), String> {
+/// Copies what was loaded to a device.
+pub(super) fn to_device(sets: [HostTensors; 3], device: Device) -> Result<[Tensors; 3]> {
+    let copy = |set: &HostTensors| -> Result<Tensors> {
+        set.iter().map(|(name, tensor)| Ok((name.clone(), to_torch(tensor, device)?))).collect()
+    };
+    let [first, second, third] = &sets;
+    Ok([copy(first)?, copy(second)?, copy(third)?])
+}
+
+fn read(bytes: &[u8], sets: [&str; 3]) -> Result<(Progress, [HostTensors; 3]), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
     let progress = serde_json::from_str(json.ok_or("its metadata name no training")?).map_err(|e| e.to_string())?;
-    let mut tensors: [Tensors; 3] = Default::default();
+    let mut tensors: [HostTensors; 3] = Default::default();
     for (full_name, view) in file.iter() {
         let (set, name) = full_name.split_once('.').ok_or("a tensor without a set")?;
         let set_idx = sets.iter().position(|known| *known == set).ok_or("a tensor of no known set")?;
@@ -74,8 +86,7 @@ fn read(bytes: &[u8], device: Device, sets: [&str; 3]) -> Result<(Progress, [Ten
             return Err(format!("{full_name} is not F32"));
         }
         let data = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let copy = to_torch(&tensor::Tensor::from_vec(view.shape(), data), device).map_err(|e| e.to_string())?;
-        tensors[set_idx].insert(name.to_owned(), copy);
+        tensors[set_idx].insert(name.to_owned(), tensor::Tensor::from_vec(view.shape(), data));
     }
     Ok((progress, tensors))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::torch::TorchNetwork;
 
 /// Stochastic gradient descent with Nesterov's momentum, as PyTorch defines it. Weight decay acts on convolutions and the fully connected
@@ -106,8 +106,14 @@ impl Averages {
         &self.tensors
     }
 
-    pub(super) fn set_tensors(&mut self, tensors: BTreeMap<String, Tensor>) {
+    /// Goes on with other averages of the same network.
+    pub(super) fn set_tensors(&mut self, tensors: BTreeMap<String, Tensor>) -> Result<()> {
+        let fits = |(name, own): (&String, &Tensor)| tensors.get(name).is_some_and(|new| new.size() == own.size());
+        if tensors.len() != self.tensors.len() || !self.tensors.iter().all(fits) {
+            return Err(Error::new(ErrorKind::Weights, "the averages are not those of the network"));
+        }
         self.tensors = tensors;
+        Ok(())
     }
 }
 

@@ -22,8 +22,8 @@ use crate::torch::{Arithmetic, Device, Mode, TorchNetwork, weights_of};
 /// The sets of tensors in a checkpoint.
 const SETS: [&str; 3] = ["network", "velocity", "average"];
 
-/// What a run is to do. A run can go on with the settings that it began with; only [`epochs`](Self::epochs), which the schedule follows, and
-/// [`is_mixed`](Self::is_mixed) may change.
+/// What a run is to do. A run can go on with the settings that it began with; only [`epochs`](Self::epochs), which the schedule follows,
+/// [`is_mixed`](Self::is_mixed), and [`transform`](Self::transform), which nothing is learned with, may change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The network; its input size is the side of the last epochs' images.
@@ -194,7 +194,8 @@ impl Trainer {
     /// Those of `new`; [`ErrorKind::Usage`] for other settings than the run began with; [`ErrorKind::Io`] and [`ErrorKind::Weights`] for
     /// a file that is no checkpoint.
     pub fn resume(settings: Settings, device: Device, pool: rayon::ThreadPool, path: &Path) -> Result<Self> {
-        let (progress, [tensors, velocities, averages]) = checkpoint::load(path, device, SETS)?;
+        // On the host first: whether the device can be used is said by `new`.
+        let (progress, sets) = checkpoint::load(path, SETS)?;
         let same = Settings { epochs: settings.epochs, is_mixed: settings.is_mixed, ..progress.settings };
         if same != settings {
             let message =
@@ -202,9 +203,10 @@ impl Trainer {
             return Err(Error::new(ErrorKind::Usage, message).with_path(path));
         }
         let mut trainer = Self::new(settings, device, pool)?;
+        let [tensors, velocities, averages] = checkpoint::to_device(sets, device)?;
         trainer.network.set_tensors(tensors).map_err(|e| e.with_path(path))?;
         trainer.sgd.set_velocities(velocities);
-        trainer.averages.set_tensors(averages);
+        trainer.averages.set_tensors(averages).map_err(|e| e.with_path(path))?;
         let Progress { num_epochs_done, step, history, .. } = progress;
         Ok(Self { num_epochs_done, step, history, ..trainer })
     }
