@@ -35,7 +35,7 @@ for target in "${targets[@]}"; do
     echo "== $target for $seconds s"
     log=../target/fuzz/$target.log
     "../target/fuzz/$host/release/$target" "${folders[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
-        -max_len=131072 -timeout=120 -rss_limit_mb=4096 -print_final_stats=1 > "$log" 2>&1 || true
+        -max_len=131072 -timeout=120 -report_slow_units=120 -rss_limit_mb=4096 -print_final_stats=1 > "$log" 2>&1 || true
     grep -E "^(stat::number|stat::average|SUMMARY|==|artifact|thread)|ERROR|panicked|DONE" "$log" || true
     grep -q '^stat::number_of_executed_units' "$log" || { tail "$log"; echo "$target did not run" >&2; exit 1; }
     find "artifacts/$target" -type f -printf 'FOUND %p\n'
