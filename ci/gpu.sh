@@ -4,7 +4,8 @@
 #   ci/gpu.sh [--device cuda|emulator] [--only PART,...] [--minutes N] [PACK.tar.xz] [PHOTOS...]
 # Parts, in this order: `tests` (the suite, networks and sessions), `decode` (the decoder's benchmark), `sanitizers` (NVIDIA's, over a part of the
 # suite): these three unless --only names others; `peers` (nvJPEG and PyTorch beside our path, where this machine's python3 has torch and
-# torchvision), `networks` (bytes to logits, network by network). What has not begun after N minutes (default: 7) is skipped.
+# torchvision), `profile` (every kernel's time), `networks` (bytes to logits, network by network). What has not begun after N minutes (default: 7)
+# is skipped.
 # Within an unpacked pack it takes that one, else the named one, by default target/gpu-pack.tar.xz. The emulator stands in for a GPU to try
 # this script: it does little then. Records go to $OUT, logs too, in one archive; else to benches/record, else to ./record.
 # COMPUTE_SANITIZER names another tool.
@@ -70,12 +71,14 @@ if [[ $device == cuda ]]; then
     num_sanitized=24
     decode=(--batch 1,8,64,256,1024 --images 128 --seconds 2)
     e2e=(--batch 1,8,64,256 --duration 5)
+    profiled=64
 else
     patience=10
     share=$((day % 200))/200
     num_sanitized=200
     decode=(--batch 1,4 --images 4 --seconds 0.1)
     e2e=(--batch 1,2 --duration 0.1)
+    profiled=2
     networks=(narrow)
 fi
 deadline_s=$((deadline_s * patience))
@@ -205,15 +208,27 @@ run_peers() {
     fi
 }
 
+# The arguments that name a network.
+model_of() {
+    model=(--network "$1")
+    if [[ $1 == narrow ]]; then
+        model=(--weights "$scratch/narrow.safetensors")
+        [[ -f ${model[1]} ]] || "$pack/bin/dctflow" weights init --width 0.125 --transform short=40,crop=32 --out "${model[1]}" > /dev/null 2>&1
+    fi
+}
+
+run_profile() {
+    local model
+    model_of "${networks[0]}"
+    step "profile" 60 0 "${with_libraries[@]}" bash -c 'to "$@"' to "$record-profile.json" \
+        "$pack/bin/dctflow" profile e2e --device "$device" "${model[@]}" --batch "$profiled" --json "${photos[@]}"
+}
+
 run_networks() {
     local network model
     rm -f "$record-networks.jsonl"
     for network in "${networks[@]}"; do
-        model=(--network "$network")
-        if [[ $network == narrow ]]; then
-            model=(--weights "$scratch/narrow.safetensors")
-            "$pack/bin/dctflow" weights init --width 0.125 --transform short=40,crop=32 --out "${model[1]}" 2> /dev/null
-        fi
+        model_of "$network"
         step "network $network" 100 0 bash -c 'to "$@"' to "$logs/$network.json" \
             "$pack/bin/dctflow" bench e2e --device "$device" "${model[@]}" "${e2e[@]}" --json "${photos[@]}"
         [[ ! -s $logs/$network.json ]] || cat "$logs/$network.json" >> "$record-networks.jsonl"
@@ -226,7 +241,7 @@ if command -v nvidia-smi > /dev/null; then
     machine=$(nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,pcie.link.gen.max,pcie.link.width.max \
         --format=csv,noheader 2>&1 | head -n 1)
 fi
-for part in tests decode sanitizers peers networks; do
+for part in tests decode sanitizers peers profile networks; do
     [[ ,$parts, != *,$part,* ]] || "run_$part"
 done
 
