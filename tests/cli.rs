@@ -567,7 +567,7 @@ fn inputs_that_cannot_be_read_are_failed_lines() {
 fn random_weights_are_warned_about() {
     let folder = Folder::new();
     folder.write("a.jpg", photo(1, 0));
-    let run = folder.run("classify a.jpg").expect_status(0);
+    let run = folder.run("classify --seed 0 a.jpg").expect_status(0);
     assert!(run.stderr.contains("warning") && run.stderr.contains("random weights"), "{}", run.stderr);
     assert!(run.stderr.contains("device cpu"), "{}", run.stderr);
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use dctflow::jpeg::{Limits, Policy};
+#[cfg(feature = "builtin-model")]
+use dctflow::network::Precision;
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
 use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder};
@@ -25,12 +27,12 @@ pub struct ModelArgs {
     /// The network [default: that of the weights, else late-concat-rfa-thinner].
     #[arg(long, value_name = "NAME")]
     pub network: Option<Variant>,
-    /// Weights (safetensors). Without them the network's weights are random.
+    /// Weights (safetensors). Without them, and with --network or --seed, the network's weights are random.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Seed of random weights.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "weights")]
-    pub seed: u64,
+    /// Seed of random weights [default: 0].
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub seed: Option<u64>,
     /// How images are resized and cropped [default: as the weights say, else short=256,crop=224].
     #[arg(long, value_name = "T")]
     pub transform: Option<Transform>,
@@ -61,6 +63,8 @@ pub struct Model {
     pub weights: Weights,
     /// The network's name and the origin of the weights.
     pub name: String,
+    /// What whoever reads its answers must know, if it is the one that comes with the program.
+    pub caution: Option<String>,
 }
 
 impl ModelArgs {
@@ -70,6 +74,24 @@ impl ModelArgs {
             Some(path) => self.read(path)?,
             None => self.random()?,
         };
+        self.transformed(model)
+    }
+
+    /// The same for who wants answers: the model that comes with the program where no other is asked for.
+    pub fn load_to_answer(&self) -> Result<Model> {
+        #[cfg(feature = "builtin-model")]
+        if self.is_builtin() {
+            return self.transformed(builtin()?);
+        }
+        self.load()
+    }
+
+    #[cfg(feature = "builtin-model")]
+    fn is_builtin(&self) -> bool {
+        self.weights.is_none() && self.network.is_none() && self.seed.is_none()
+    }
+
+    fn transformed(&self, model: Model) -> Result<Model> {
         match self.transform {
             Some(transform) => Ok(Model { weights: model.weights.with_transform(transform)?, ..model }),
             None => Ok(model),
@@ -78,8 +100,12 @@ impl ModelArgs {
 
     /// SHA-256 of the weights' file in hexadecimal digits; random weights follow from the model's name.
     pub fn digest(&self) -> Result<String> {
-        let Some(path) = &self.weights else { return Ok("random".into()) };
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let bytes = match &self.weights {
+            Some(path) => std::fs::read(path).map_err(|e| Error::io(path, e))?,
+            #[cfg(feature = "builtin-model")]
+            None if self.is_builtin() => Weights::builtin()?.to_bytes(Precision::F16)?,
+            None => return Ok("random".into()),
+        };
         Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -91,20 +117,30 @@ impl ModelArgs {
         };
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let name = format!("{}, {file}", weights.config().variant);
-        Ok(Model { weights, name })
+        Ok(Model { weights, name, caution: None })
     }
 
     fn random(&self) -> Result<Model> {
-        let variant = self.network.unwrap_or(DEFAULT_NETWORK);
+        let (variant, seed) = (self.network.unwrap_or(DEFAULT_NETWORK), self.seed.unwrap_or(0));
         say(format_args!(
-            "warning: no --weights: {variant} with random weights (seed {}), its answers mean nothing",
-            self.seed
+            "warning: no --weights: {variant} with random weights (seed {seed}), its answers mean nothing"
         ));
         let spinner = progress::message("making random weights");
-        let weights = Weights::random(Config::new(variant), self.seed)?;
+        let weights = Weights::random(Config::new(variant), seed)?;
         spinner.finish_and_clear();
-        Ok(Model { weights, name: format!("{variant}, random {}", self.seed) })
+        Ok(Model { weights, name: format!("{variant}, random {seed}"), caution: None })
     }
+}
+
+/// The model that comes with the program. What it knows goes to standard error, and into every answer.
+#[cfg(feature = "builtin-model")]
+fn builtin() -> Result<Model> {
+    let weights = Weights::builtin()?;
+    let class_names = &weights.metadata().class_names;
+    let caution = format!("built-in model, knows {} classes only", class_names.len());
+    say(format_args!("{caution}: {}; for others give --weights", class_names.join(", ")));
+    let name = format!("{}, {caution}", weights.config().variant);
+    Ok(Model { weights, name, caution: Some(caution) })
 }
 
 impl RunArgs {

@@ -39,6 +39,8 @@ pub struct Args {
 const EXAMPLES: &str = "\
 A line is PATH, STATUS and the classes with their scores, tab separated. STATUS is complete,
 partial or failed:REASON; a sentence that says why ends the line of what is not complete.
+Without --weights, --network and --seed the model that comes with the program answers, and every
+line says so.
 
 Examples:
   dctflow classify photo.jpg
@@ -48,11 +50,11 @@ Examples:
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    let model = args.model.load()?;
+    let model = args.model.load_to_answer()?;
     let settings = if args.out.has_file() { args.settings(&model)? } else { Map::new() };
     let session = args.run.session(&model)?.topk(args.topk).build()?;
-    let report =
-        Report { class_names: model.weights.metadata().class_names.clone(), model: model.name, json: args.json };
+    let class_names = model.weights.metadata().class_names.clone();
+    let report = Report { class_names, model: model.name, caution: model.caution, json: args.json };
     drop(model.weights);
     let Begun { mut out, file, mut selection, num_earlier, num_failed_earlier } =
         args.out.begin(args.json, settings)?;
@@ -108,6 +110,7 @@ impl Args {
 struct Report {
     model: String,
     class_names: Vec<String>,
+    caution: Option<String>,
     json: bool,
 }
 
@@ -122,6 +125,9 @@ impl Report {
         line.extend_from_slice(status_word(outcome.status, outcome.reason.as_ref()).as_bytes());
         for prediction in &outcome.top {
             line.extend_from_slice(format!("\t{} {:.4}", self.class(prediction), prediction.score).as_bytes());
+        }
+        if let Some(caution) = &self.caution {
+            line.extend_from_slice(format!("\t({caution})").as_bytes());
         }
         if let Some(reason) = &outcome.reason {
             line.extend_from_slice(format!("\t{reason}").as_bytes());

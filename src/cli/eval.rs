@@ -40,12 +40,13 @@ tar shard, or else the name of the folder that it lies in. An image that fails c
 answer; one whose class is not known is not counted, and named on standard error.
 
 Examples:
+  dctflow eval val/                           with the model that comes with the program
   dctflow eval --weights net.safetensors val/
   dctflow eval --weights net.safetensors --json val.parquet > accuracy.json";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
-    let model = args.model.load()?;
+    let model = args.model.load_to_answer()?;
     let session = args.run.session(&model)?.build()?;
     let metadata = model.weights.metadata();
     let names = match &args.classes {

@@ -37,6 +37,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  dctflow classify photo.jpg                      with the small model that comes with the program
   dctflow bench                                   measure this machine; makes its own images
   dctflow classify --weights net.safetensors a.jpg photos/ shard.tar @list.txt
   dctflow inspect photo.jpg

@@ -1,5 +1,7 @@
 //! The eight networks as data: layers, weights, batch-norm folding, and the folded form that engines run.
 
+#[cfg(feature = "builtin-model")]
+mod builtin;
 mod check;
 mod config;
 mod fold;

@@ -412,7 +412,7 @@ impl NetworkArgs {
         let named: Vec<Option<Variant>> = self.network.iter().copied().map(Some).collect();
         let networks = if named.is_empty() { vec![None] } else { named };
         networks.into_iter().map(|network| {
-            let (weights, seed, transform) = (self.weights.clone(), self.seed, self.transform);
+            let (weights, seed, transform) = (self.weights.clone(), Some(self.seed), self.transform);
             ModelArgs { network, weights, seed, transform }.load()
         })
     }
