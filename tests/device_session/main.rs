@@ -2,7 +2,10 @@
 
 #[path = "../common/devices.rs"]
 mod devices;
+mod overlap;
 mod races;
+#[path = "../common/wrapped.rs"]
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -314,8 +317,8 @@ fn a_lost_device_loses_no_image() {
             }
         }
     });
-    let decoded: Vec<u64> = session.device_stats().iter().map(|stats| stats.decoder.on_device).collect();
-    assert!(decoded[0] >= 1 && decoded[1] >= 1, "{decoded:?}");
+    // Who has decoded how many is a matter of time; none was left out.
+    assert!(session.device_stats().iter().map(|stats| stats.decoder.on_device).sum::<u64>() >= 24);
     poison(&devices[1]);
     for _ in 0..2 {
         let error = session.submit(batch(&mixed_files())).wait().unwrap_err();
