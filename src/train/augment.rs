@@ -187,10 +187,8 @@ mod tests {
 
     /// Samples of a plane of blocks, without the 128 taken off.
     fn samples(block: &[f32]) -> Vec<f32> {
-        let dct = |frequency: usize, sample: usize| DCT[frequency * 8 + sample];
-        let sample = |y: usize, x: usize| {
-            (0..64).map(|i| f64::from(block[i]) * f64::from(dct(i / 8, y)) * f64::from(dct(i % 8, x))).sum::<f64>()
-        };
+        let sample =
+            |y: usize, x: usize| (0..64).map(|i| f64::from(block[i]) * DCT[i / 8][y] * DCT[i % 8][x]).sum::<f64>();
         (0..64).map(|i| sample(i / 8, i % 8) as f32 + 128.0).collect()
     }
 
