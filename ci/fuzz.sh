@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes: ci/fuzz.sh [SECONDS each, default 60] [TARGET...]. Seeds are small files of the test encoder, fuzz/seeds and fuzz/regressions; what
-# is found stays under fuzz/artifacts/TARGET and is to be copied to fuzz/regressions/TARGET with its fix. Builds on stable Rust, with
-# coverage but without a sanitizer: nearly all that is fuzzed is safe Rust, and what is kept is replayed under one by ci/memory.sh.
+# is found stays under fuzz/artifacts/TARGET and is to be copied to fuzz/regressions/TARGET with its fix. DCTFLOW_FUZZ_SEED=N makes a run that
+# can be repeated. Builds on stable Rust, with coverage but without a sanitizer: nearly all that is fuzzed is safe Rust, and what is kept is
+# replayed under one by ci/memory.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,9 @@ mkdir -p "$seeds/weights"
 [[ -f $seeds/weights/small ]] ||
     cargo run --quiet -- weights init --width 0.01 --classes 2 --transform short=36,crop=32 --out "$seeds/weights/small"
 
+seed=()
+[[ -z ${DCTFLOW_FUZZ_SEED:-} ]] || seed=(-seed="$DCTFLOW_FUZZ_SEED")
+
 cd fuzz
 for target in "${targets[@]}"; do
     mkdir -p "artifacts/$target" "corpus/$target"
@@ -34,7 +38,7 @@ for target in "${targets[@]}"; do
     for folder in "regressions/$target" "seeds/$target"; do [[ -d $folder ]] && folders+=("$folder"); done
     echo "== $target for $seconds s"
     log=../target/fuzz/$target.log
-    "../target/fuzz/$host/release/$target" "${folders[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
+    "../target/fuzz/$host/release/$target" "${folders[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" "${seed[@]}" \
         -max_len=131072 -timeout=120 -report_slow_units=120 -rss_limit_mb=4096 -print_final_stats=1 > "$log" 2>&1 || true
     grep -E "^(stat::number|stat::average|SUMMARY|==|artifact|thread)|ERROR|panicked|DONE" "$log" || true
     grep -q '^stat::number_of_executed_units' "$log" || { tail "$log"; echo "$target did not run" >&2; exit 1; }
