@@ -365,7 +365,7 @@ typedef struct ConvolveParams {
     const uint16_t *input;                    /**< f16 [num_images][input_height][input_width][input_pitch]: at the first channel read. */
     const uint16_t *weights;                  /**< f16 [phases][num_columns][depth]: (ky, kx, channel), then zeros up to `depth`. */
     const float *bias;                        /**< [num_columns], padded to a multiple of 8. */
-    const uint16_t *bias_half;                /**< The same in f16: not for our kernels, but for libraries. */
+    const uint16_t *bias_half;                /**< The same in f16, for libraries; null if one is beyond f16. */
     const uint16_t *residual;                 /**< f16, the output's pixels, [residual_pitch] each; null for none. For output 0. */
     ConvolveOutput outputs[CONVOLVE_OUTPUTS]; /**< The second is used if the first ends before `num_columns`. */
     uint32_t num_rows;                        /**< num_images * windows_high * windows_wide, below 2^31. */

@@ -120,7 +120,7 @@ impl Exported {
     pub fn from_tensor(tensor: Tensor) -> Self {
         let Tensor { shape, mut data } = tensor;
         let values = data.as_mut_ptr().cast();
-        Self::new(Box::new(data), values, CPU, DataType::F32, &shape)
+        Self::new(Box::new(data), values, CPU, DataType::F32, (&shape, &contiguous(&shape)))
     }
 
     /// A component's quantised coefficients, `[padded_blocks_high, pitch_blocks, 64]`.
@@ -128,7 +128,7 @@ impl Exported {
         let Plane { padded_blocks_high, pitch_blocks, mut data, .. } = plane;
         let values = data.as_mut_ptr().cast();
         let shape = [padded_blocks_high as usize, pitch_blocks as usize, 64];
-        Self::new(Box::new(data), values, CPU, DataType::I16, &shape)
+        Self::new(Box::new(data), values, CPU, DataType::I16, (&shape, &contiguous(&shape)))
     }
 
     /// Values in device memory, from `offset_bytes` on. `device_id` is the GPU's number. The consumer has to wait for, or to be on, the
@@ -143,15 +143,32 @@ impl Exported {
         dtype: DataType,
         shape: &[usize],
     ) -> Result<Self> {
+        let strides = contiguous(shape);
+        Self::from_device_strided(buffer, device_id, offset_bytes, dtype, shape, &strides)
+    }
+
+    /// The same for values that do not follow each other: `strides` count values between neighbours along each axis, such as a
+    /// [`DevicePlane`](crate::session::DevicePlane)'s, whose rows of blocks are padded.
+    ///
+    /// # Errors
+    /// As [`from_device`](Self::from_device), and if there are not as many strides as axes.
+    pub fn from_device_strided(
+        buffer: Arc<DeviceBuffer>,
+        device_id: i32,
+        offset_bytes: usize,
+        dtype: DataType,
+        shape: &[usize],
+        strides: &[usize],
+    ) -> Result<Self> {
         let value_bytes = usize::from(dtype.bits) / 8;
-        let len_bytes = shape.iter().try_fold(value_bytes, |bytes, &len| bytes.checked_mul(len));
-        let end = len_bytes.and_then(|len| len.checked_add(offset_bytes));
+        let end = end_of(shape, strides).and_then(|end| end.checked_mul(value_bytes)?.checked_add(offset_bytes));
         if value_bytes == 0
             || end.is_none_or(|end| end > buffer.len_bytes())
             || !offset_bytes.is_multiple_of(value_bytes)
+            || shape.len() != strides.len()
         {
             let message = format!(
-                "{shape:?} values of {value_bytes} bytes from byte {offset_bytes} on do not lie in a buffer of {} bytes",
+                "{shape:?} values of {value_bytes} bytes, {strides:?} apart, from byte {offset_bytes} on do not lie in a buffer of {} bytes",
                 buffer.len_bytes()
             );
             return Err(Error::new(ErrorKind::Usage, message));
@@ -161,15 +178,17 @@ impl Exported {
             Backend::Emulator => CPU,
         };
         let values = (buffer.address() + offset_bytes as u64) as *mut c_void;
-        Ok(Self::new(Box::new(buffer), values, device, dtype, shape))
+        Ok(Self::new(Box::new(buffer), values, device, dtype, (shape, strides)))
     }
 
-    fn new(owner: Box<dyn Send>, data: *mut c_void, device: DlDevice, dtype: DataType, shape: &[usize]) -> Self {
-        let shape: Vec<i64> = shape.iter().map(|&len| len as i64).collect();
-        let mut strides = vec![1; shape.len()];
-        for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = strides[axis] * shape[axis];
-        }
+    fn new(
+        owner: Box<dyn Send>,
+        data: *mut c_void,
+        device: DlDevice,
+        dtype: DataType,
+        (shape, strides): (&[usize], &[usize]),
+    ) -> Self {
+        let [shape, strides] = [shape, strides].map(|lens| lens.iter().map(|&len| len as i64).collect::<Vec<i64>>());
         let ndim = shape.len() as i32;
         let dl_tensor = DlTensor { data, device, ndim, dtype, shape: null_mut(), strides: null_mut(), byte_offset: 0 };
         let version = Version { major: 1, minor: 0 };
@@ -209,6 +228,27 @@ impl Exported {
     pub unsafe fn from_raw(managed: NonNull<ManagedTensor>) -> Self {
         Self(managed)
     }
+}
+
+/// The strides of values that follow each other. (What overflows does not lie in any buffer.)
+fn contiguous(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1usize; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
+    }
+    strides
+}
+
+/// One behind the last value, counted from the first; `None` if that is beyond any memory.
+fn end_of(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    let last = shape
+        .iter()
+        .zip(strides)
+        .try_fold(0usize, |last, (&len, &stride)| last.checked_add((len - 1).checked_mul(stride)?));
+    last?.checked_add(1)
 }
 
 const CPU: DlDevice = DlDevice { device_type: 1, device_id: 0 };
@@ -295,6 +335,18 @@ mod tests {
         assert_eq!(Arc::strong_count(&buffer), 2);
         drop(exported);
         assert_eq!(Arc::strong_count(&buffer), 1);
+        let strided = |offset, strides: &[usize]| {
+            Exported::from_device_strided(Arc::clone(&buffer), 0, offset, DataType::F16, &[2, 3, 64], strides)
+        };
+        let exported = strided(0, &[256, 64, 1]).unwrap();
+        let DlTensor { strides, .. } = exported.managed().dl_tensor;
+        // SAFETY: as many strides as dimensions, which live as long as the tensor.
+        assert_eq!(unsafe { std::slice::from_raw_parts(strides, 3) }, [256, 64, 1]);
+        // The last value is number 256 + 2 * 64 + 63 of 512.
+        assert!(strided(128, &[256, 64, 1]).is_ok());
+        for strides in [&[256, 64, 1][..], &[256, 64], &[usize::MAX, 64, 1]] {
+            assert_eq!(strided(130, strides).unwrap_err().kind(), ErrorKind::Usage, "{strides:?}");
+        }
         for (offset, shape) in [(0, &[513][..]), (1, &[1]), (1024, &[1]), (0, &[usize::MAX, 2])] {
             assert_eq!(export(offset, shape).unwrap_err().kind(), ErrorKind::Usage, "{offset} {shape:?}");
         }

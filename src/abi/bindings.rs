@@ -981,7 +981,7 @@ pub struct ConvolveParams {
     pub weights: *const u16,
     #[doc = " [num_columns], padded to a multiple of 8."]
     pub bias: *const f32,
-    #[doc = " The same in f16: not for our kernels, but for libraries."]
+    #[doc = " The same in f16, for libraries; null if one is beyond f16."]
     pub bias_half: *const u16,
     #[doc = " f16, the output's pixels, [residual_pitch] each; null for none. For output 0."]
     pub residual: *const u16,

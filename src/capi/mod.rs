@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::jpeg::Policy;
 use crate::network::Weights;
 use crate::resample::Transform;
-use crate::session::{Batch, Busy, DeviceChoice, Session, Ticket};
+use crate::session::{Batch, Busy, DeviceChoice, OpsChoice, Session, Ticket};
 use code::{answer, usage};
 
 /// A network on its devices, ready for batches.
@@ -52,8 +52,14 @@ pub struct DctflowOptions {
     pub threads: u32,
     /// A CUstream (or cudaStream_t) of the one device's primary context, to be joined: what is on it when a batch is submitted happens
     /// before the batch writes to `dctflow_batch_write_logits_to`'s memory, what is put there after `dctflow_submit` has returned happens
-    /// after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY.
+    /// after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY. CU_STREAM_PER_THREAD, another stream
+    /// in each thread, is refused.
     pub stream: *mut c_void,
+    /// What carries out convolutions on a GPU: `kernels` (this library's own) or `libraries` (cuBLASLt and cuDNN). Default: kernels.
+    pub ops: *const c_char,
+    /// Not 0: no CUDA graphs. To record one takes a millisecond or so once for each size of batch, during which the driver refuses all waits
+    /// for the whole device (cudaDeviceSynchronize) by any thread of the process; a program that has such waits says 1.
+    pub no_graphs: u32,
 }
 
 /// The library's version, such as `0.1.0`.
@@ -90,6 +96,7 @@ unsafe fn start_session(options: &DctflowOptions) -> Result<Session> {
     let device = text(options.device, "device")?;
     let transform = text(options.transform, "transform")?;
     let policy = text(options.policy, "policy")?;
+    let ops = text(options.ops, "ops")?;
     let mut weights = Weights::load(path.ok_or_else(|| usage("weights_path is NULL"))?)?;
     if let Some(transform) = transform {
         weights = weights.with_transform(transform.parse::<Transform>()?)?;
@@ -110,6 +117,10 @@ unsafe fn start_session(options: &DctflowOptions) -> Result<Session> {
     if let Some(policy) = policy {
         builder = builder.policy(policy.parse::<Policy>().map_err(usage)?);
     }
+    if let Some(ops) = ops {
+        builder = builder.ops_choice(ops.parse::<OpsChoice>()?);
+    }
+    builder = builder.graphs(options.no_graphs == 0);
     if options.max_batch > 0 {
         builder = builder.max_batch(options.max_batch as usize);
     }
@@ -163,7 +174,8 @@ pub unsafe extern "C" fn dctflow_batch_push(
 }
 
 /// Has the logits of a batch written to device memory besides, float `[images][classes]`, at a CUdeviceptr of the session's device. Rows of
-/// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first.
+/// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first. For a session of
+/// one device: with several the batch fails, `DCTFLOW_CODE_USAGE`.
 ///
 /// # Safety
 /// `session` and `batch` are handles; `len_bytes` at `device_pointer` are memory of the session's device until the batch was waited for.
@@ -196,8 +208,8 @@ pub unsafe extern "C" fn dctflow_batch_free(batch: *mut DctflowBatch) {
     unsafe { free(batch) }
 }
 
-/// Submits the images of a batch and leaves it empty, to be filled again or freed. Waits, if it must, for a free slot, never for the
-/// batch itself.
+/// Submits the images of a batch and leaves it empty, to be filled again or freed. Waits, if it must, for a free slot, never until the batch is
+/// done; where a stream is joined, until the batch is on the device's queues.
 ///
 /// # Safety
 /// `session` and `batch` are handles; `ticket` points to a place for one.
@@ -217,7 +229,8 @@ pub unsafe extern "C" fn dctflow_submit(
     })
 }
 
-/// As `dctflow_submit`, but never waits: `DCTFLOW_CODE_BUSY` leaves the batch as it was when every slot is taken.
+/// As `dctflow_submit`, but never waits: `DCTFLOW_CODE_BUSY` leaves the batch as it was when every slot is taken. Where a stream is joined, only
+/// what is put there after `dctflow_is_on_its_way` has said yes comes after the batch.
 ///
 /// # Safety
 /// As `dctflow_submit`.
@@ -241,6 +254,41 @@ pub unsafe extern "C" fn dctflow_try_submit(
                 Ok(DctflowCode::Busy)
             }
         }
+    })
+}
+
+/// Whether the whole batch is on the device's queues, or done: 1 or 0. Never waits. 0 for NULL.
+///
+/// # Safety
+/// `ticket` is NULL or a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_is_on_its_way(ticket: *const DctflowTicket) -> i32 {
+    // SAFETY: the caller's.
+    unsafe { ticket.as_ref() }.map_or(0, |ticket| ticket.0.is_on_its_way().into())
+}
+
+/// Waits until the whole batch is on the device's queues, but not until it is done. Nothing for NULL.
+///
+/// # Safety
+/// `ticket` is NULL or a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_wait_until_on_its_way(ticket: *const DctflowTicket) {
+    // SAFETY: the caller's.
+    if let Some(ticket) = unsafe { ticket.as_ref() } {
+        ticket.0.wait_until_on_its_way();
+    }
+}
+
+/// Gives back the memory that batches have had a session take; the next one takes it anew. Waits for the batches that run.
+///
+/// # Safety
+/// `session` is a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dctflow_session_trim(session: *const DctflowSession) -> DctflowCode {
+    answer(|| {
+        // SAFETY: the caller's.
+        unsafe { handle(session, "session")? }.0.trim()?;
+        Ok(DctflowCode::Ok)
     })
 }
 

@@ -10,7 +10,7 @@ use dctflow::jpeg::{Limits, Policy};
 use dctflow::network::Precision;
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::Transform;
-use dctflow::session::{Device, DeviceChoice, Session, SessionBuilder};
+use dctflow::session::{Device, DeviceChoice, OpsChoice, Session, SessionBuilder};
 use dctflow::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
@@ -41,9 +41,12 @@ pub struct ModelArgs {
 /// Where and how a session runs.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What runs it: auto, cpu, cuda, cuda:N or emulator.
-    #[arg(long, value_name = "DEVICE", default_value_t)]
-    device: DeviceChoice,
+    /// What runs it: auto, cpu, cuda, cuda:N or emulator; several, separated by commas, share the batches.
+    #[arg(long, value_name = "DEVICES", default_value = "auto", value_delimiter = ',')]
+    device: Vec<DeviceChoice>,
+    /// What carries out convolutions on a GPU: kernels (our own) or libraries (cuBLASLt and cuDNN).
+    #[arg(long, value_name = "OPS", default_value_t)]
+    ops: OpsChoice,
     /// Images in a batch.
     #[arg(long, value_name = "B", default_value = "16")]
     batch: NonZeroUsize,
@@ -161,8 +164,8 @@ impl RunArgs {
 
     /// A session as the arguments ask for it. What `auto` took goes to standard error.
     pub fn session<'a>(&self, model: &'a Model) -> Result<SessionBuilder<'a>> {
-        let device = resolve(self.device)?;
-        let builder = Session::builder(&model.weights).on(&[device]).max_batch(self.batch());
+        let devices = self.device.iter().map(|&choice| resolve(choice)).collect::<Result<Vec<Device>>>()?;
+        let builder = Session::builder(&model.weights).on(&devices).ops_choice(self.ops).max_batch(self.batch());
         let mut builder = builder.policy(self.policy).limits(self.limits());
         if let Some(threads) = self.threads {
             builder = builder.threads(threads.into());

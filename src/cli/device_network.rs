@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dctflow::device::{Device, DeviceBuffer, DeviceSlice, Stream};
+use dctflow::device::{Device, DeviceBuffer, DeviceSlice, OpsChoice, Stream};
 use dctflow::network::{InputNorm, Weights};
 use dctflow::plan::{InputBatchPlan, InputForm, InputImage};
 use dctflow::resample::Transform;
@@ -27,11 +27,22 @@ pub struct DeviceNetwork {
 impl DeviceNetwork {
     /// For batches of up to `batch` images. With graphs, batches after the first are one launch each.
     pub fn new(device: &Arc<dyn Device>, weights: &Weights, batch: usize, use_graphs: bool) -> Result<Self> {
+        Self::with_ops(device, weights, batch, use_graphs, OpsChoice::Kernels)
+    }
+
+    /// The same with convolutions by `ops`.
+    pub fn with_ops(
+        device: &Arc<dyn Device>,
+        weights: &Weights,
+        batch: usize,
+        use_graphs: bool,
+        ops: OpsChoice,
+    ) -> Result<Self> {
         let mut inference = weights.inference(InputNorm::Apply);
         let metadata = weights.metadata();
         let form = InputForm::of_network(&mut inference, metadata)?;
         let max_images = u32::try_from(batch).unwrap_or(u32::MAX);
-        let options = NetworkOptions { max_images, use_graphs, ..NetworkOptions::default() };
+        let options = NetworkOptions { max_images, use_graphs, ops: ops.open(device)?, ..NetworkOptions::default() };
         let network = NetworkStage::new(device, &inference, &options)?;
         let logit_bytes = batch * network.num_classes() * size_of::<f32>();
         let inputs = form.image_bytes().map(|bytes| DeviceBuffer::new(device, bytes * batch));

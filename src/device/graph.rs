@@ -1,5 +1,6 @@
 //! Work that is recorded once and put on streams again and again, at the cost of one launch.
 
+use super::trace::Trace;
 use super::{Device, GraphHandle, Stream, StreamOperation};
 use crate::Result;
 use std::fmt;
@@ -20,17 +21,10 @@ impl Stream {
     pub fn capture(&self, put: impl FnOnce() -> Result<()>) -> Result<Graph> {
         // A trace would put events between the operations.
         let trace = self.lock_trace().take();
-        // SAFETY: the handle is alive.
-        let begun = unsafe { self.device().begin_capture(self.handle()) };
-        let graph = begun.and_then(|()| {
-            let done = put();
-            // SAFETY: the handle is alive, and its capture was begun above.
-            let graph = unsafe { self.device().end_capture(self.handle()) };
-            let graph = graph.map(|handle| Graph { device: Arc::clone(self.device()), handle });
-            done.and(graph)
-        });
-        *self.lock_trace() = trace;
-        graph
+        let recording = Recording { stream: self, trace, is_recorded: false }.begin()?;
+        let done = put();
+        let graph = recording.end();
+        done.and(graph)
     }
 
     /// Puts everything that was recorded on the stream.
@@ -45,6 +39,46 @@ impl Stream {
         self.begin(StreamOperation::Graph)?;
         // SAFETY: both handles are alive; the caller vouches for the rest.
         unsafe { self.device().launch_graph(self.handle(), graph.handle) }
+    }
+}
+
+/// A stream that is recorded. Dropped (a panic goes through it), it ends the recording: a stream that stays recorded is lost, and every thread
+/// that gives memory back waits for the end of all recordings.
+struct Recording<'a> {
+    stream: &'a Stream,
+    trace: Option<Trace>,
+    is_recorded: bool,
+}
+
+impl Recording<'_> {
+    fn begin(mut self) -> Result<Self> {
+        // SAFETY: the handle is alive.
+        unsafe { self.stream.device().begin_capture(self.stream.handle())? };
+        self.is_recorded = true;
+        Ok(self)
+    }
+
+    fn end(mut self) -> Result<Graph> {
+        self.is_recorded = false;
+        let device = self.stream.device();
+        // SAFETY: the handle is alive, and its capture was begun.
+        let handle = unsafe { device.end_capture(self.stream.handle())? };
+        Ok(Graph { device: Arc::clone(device), handle })
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            let device = self.stream.device();
+            // SAFETY: the handle is alive, and its capture was begun; nobody else has the graph.
+            unsafe {
+                if let Ok(graph) = device.end_capture(self.stream.handle()) {
+                    device.destroy_graph(graph);
+                }
+            }
+        }
+        *self.stream.lock_trace() = self.trace.take();
     }
 }
 

@@ -22,7 +22,7 @@ pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
 pub use meter::{MemoryMeter, MemoryUse};
 pub use nvtx::{ProfilerRange, range};
-pub use ops::{ConvolveTile, KernelOps, Ops};
+pub use ops::{ConvolveTile, KernelOps, Ops, OpsChoice};
 pub use stream::{Event, Grid, Stream};
 pub use trace::{StreamOperation, TraceDetail, TraceSpan};
 
@@ -30,6 +30,7 @@ use crate::Result;
 use crate::abi::{Counter, KernelId};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What kind of device it is.
@@ -169,7 +170,7 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// The handle is a live stream's, of this driver.
     ///
     /// # Errors
-    /// `Usage` if it is not this device's.
+    /// `Usage` if it is not this device's, or another stream in each thread.
     unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle>;
     /// Ends a stream after everything on it is done.
     ///
@@ -267,6 +268,16 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Safety
     /// As for the trait.
     unsafe fn destroy_graph(&self, graph: GraphHandle);
+
+    /// Convolutions by the vendor's libraries.
+    ///
+    /// # Errors
+    /// `Usage`: there are none for this device. `NoLibrary`: one is missing; the message says how to get it.
+    fn library_ops(self: Arc<Self>) -> Result<Arc<dyn Ops>> {
+        let message =
+            format!("{} has no libraries for convolutions: leave them to dctflow's own kernels", self.info().name);
+        Err(crate::Error::new(crate::ErrorKind::Usage, message))
+    }
 
     /// Tells a profiler that waits for it (`ncu --profile-from-start off`, `nsys --capture-range=cudaProfilerApi`) to begin. Others do nothing.
     fn start_profiler(&self) -> Result<()> {

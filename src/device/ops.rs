@@ -1,10 +1,12 @@
 //! The operation that networks spend their time in, behind one trait: a convolution with its epilogue. [`KernelOps`] does it with our own
 //! kernels on any device.
 
-use super::{Grid, Stream};
-use crate::Result;
+use super::{Device, Grid, Stream};
 use crate::abi::{self, ConvolveParams};
+use crate::{Error, ErrorKind, Result};
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 /// What carries out matrix products and convolutions.
 pub trait Ops: Send + Sync + fmt::Debug {
@@ -17,6 +19,50 @@ pub trait Ops: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of [`Stream::launch`].
     unsafe fn convolve(&self, stream: &Stream, params: &ConvolveParams) -> Result<()>;
+}
+
+/// What carries out convolutions, by name: `kernels` or `libraries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OpsChoice {
+    /// Our own kernels.
+    #[default]
+    Kernels,
+    /// The vendor's libraries where they can: cuBLASLt and cuDNN, which must be on the machine.
+    Libraries,
+}
+
+impl OpsChoice {
+    /// What this choice comes to on a device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: the device has no such libraries; [`ErrorKind::NoLibrary`]: one is missing, and the message says how to get it.
+    pub fn open(self, device: &Arc<dyn Device>) -> Result<Arc<dyn Ops>> {
+        match self {
+            Self::Kernels => Ok(Arc::new(KernelOps::default())),
+            Self::Libraries => Arc::clone(device).library_ops(),
+        }
+    }
+}
+
+impl FromStr for OpsChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "kernels" => Ok(Self::Kernels),
+            "libraries" => Ok(Self::Libraries),
+            _ => Err(Error::new(ErrorKind::Usage, format!("no operations `{name}`: say kernels or libraries"))),
+        }
+    }
+}
+
+impl fmt::Display for OpsChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernels => "kernels",
+            Self::Libraries => "libraries",
+        })
+    }
 }
 
 /// The rows and columns of the product that one CTA works on.

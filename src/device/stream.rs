@@ -50,14 +50,15 @@ impl Stream {
     }
 
     /// A stream that somebody else has made, and will end, by the driver's own handle: on a GPU a `CUstream` or `cudaStream_t` of the
-    /// device's primary context, such as PyTorch's `torch.cuda.current_stream().cuda_stream` (0: the legacy default stream). On the emulator
-    /// the number of one of its streams.
+    /// device's primary context, such as PyTorch's `torch.cuda.current_stream().cuda_stream`. 0 and 1 (`CU_STREAM_LEGACY`) are the legacy default
+    /// stream, also in programs that are compiled to mean the thread's own by 0; 2 (`CU_STREAM_PER_THREAD`) is another stream in each thread, and
+    /// refused. On the emulator the number of one of its streams.
     ///
     /// # Safety
     /// The stream lives as long as the result, and whatever waits for what is put on it.
     ///
     /// # Errors
-    /// `Usage` if it is not this device's; `Device`.
+    /// `Usage` if it is not this device's, or the default stream of a thread; `Device`.
     pub unsafe fn from_raw(device: &Arc<dyn Device>, raw: u64) -> Result<Self> {
         // SAFETY: the caller's.
         let handle = unsafe { device.adopt_stream(raw)? };

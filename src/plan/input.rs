@@ -113,6 +113,11 @@ impl InputForm {
         Ok(self)
     }
 
+    /// Samples across and down: the transform's crop.
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
     /// Which input it is.
     pub fn kind(&self) -> InputKind {
         self.kind
@@ -131,6 +136,16 @@ impl InputForm {
             InputKind::Rgb => ([samples * Self::RGB_CHANNELS, 0], 1),
         };
         values.into_iter().take(num_outputs).map(|len| len * self.value.bytes())
+    }
+
+    /// Shapes of one image's outputs: rows, columns and channels of Y and C, or of RGB alone.
+    pub fn image_shapes(&self) -> impl Iterator<Item = [usize; 3]> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let (shapes, num_outputs) = match self.kind {
+            InputKind::Blocks => ([[height / 8, width / 8, 64], [height / 16, width / 16, 128]], 2),
+            InputKind::Rgb => ([[height, width, Self::RGB_CHANNELS], [0; 3]], 1),
+        };
+        shapes.into_iter().take(num_outputs)
     }
 
     fn affine(&self) -> InputAffine {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::cpu::{self, Cpu};
 use super::gpu::{self, ForgottenWait, Joined};
+use super::pinned::PinnedPool;
 use super::slots::{DeviceSlots, Slots};
-use super::{Device, DeviceChoice, Engine, Session};
+use super::{Device, DeviceChoice, Engine, OpsChoice, Session};
 use crate::device::{self, Ops, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jpeg::{Limits, Policy};
@@ -27,6 +28,13 @@ impl Devices {
     }
 }
 
+/// What carries out convolutions on devices.
+#[derive(Debug)]
+enum Operations {
+    Chosen(OpsChoice),
+    Given(Arc<dyn Ops>),
+}
+
 /// Settings of a session, all with a default but the weights.
 #[derive(Debug)]
 #[must_use]
@@ -34,7 +42,8 @@ pub struct SessionBuilder<'a> {
     pub(super) weights: &'a Weights,
     devices: Devices,
     pub(super) joined: Option<Joined>,
-    pub(super) ops: Option<Arc<dyn Ops>>,
+    ops: Operations,
+    pub(super) use_graphs: bool,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
     pub(super) topk: usize,
@@ -49,7 +58,8 @@ impl<'a> SessionBuilder<'a> {
             weights,
             devices: Devices::Chosen(vec![DeviceChoice::Auto]),
             joined: None,
-            ops: None,
+            ops: Operations::Chosen(OpsChoice::Kernels),
+            use_graphs: true,
             limits: Limits::default(),
             policy: Policy::default(),
             topk: 5,
@@ -77,18 +87,36 @@ impl<'a> SessionBuilder<'a> {
 
     /// Joins a stream of the caller's, on the session's only device: a batch writes to memory of the caller's
     /// ([`Batch::write_logits_to`](super::Batch::write_logits_to)) after everything that was on the stream when it was submitted, and
-    /// whatever is put there after [`Session::submit`] has returned comes after the batch. For this, `submit` and `try_submit` wait until the
-    /// batch is on the device's queues, but not until it is done.
+    /// whatever is put there after [`Session::submit`] has returned comes after the batch. For this, `submit` waits until the batch is on the
+    /// device's queues, but not until it is done: until its headers are read and, where logits are written to the caller's memory, until it
+    /// is decoded. [`Session::try_submit`] waits for neither: what is to come after its batch is put on the stream once
+    /// [`Ticket::is_on_its_way`](super::Ticket::is_on_its_way) says so.
     ///
     /// A stream of another library's is joined by its handle: [`Stream::from_raw`] on the device that
-    /// [`DeviceChoice::resolve`] has opened and [`on`](Self::on) is given.
+    /// [`DeviceChoice::resolve`] has opened and [`on`](Self::on) is given. The legacy default stream (0) can be joined; the default stream of a
+    /// thread (`CU_STREAM_PER_THREAD`, and 0 in programs that are compiled for it) cannot, since it is another one in each thread.
     pub fn stream(self, stream: Arc<Stream>) -> Self {
         Self { joined: Some(Joined { stream, forgotten: None }), ..self }
     }
 
     /// What carries out convolutions on devices; default: this library's own kernels.
     pub fn ops(self, ops: Arc<dyn Ops>) -> Self {
-        Self { ops: Some(ops), ..self }
+        Self { ops: Operations::Given(ops), ..self }
+    }
+
+    /// As [`ops`](Self::ops), by name: each device gets its own.
+    pub fn ops_choice(self, choice: OpsChoice) -> Self {
+        Self { ops: Operations::Chosen(choice), ..self }
+    }
+
+    /// Whether the network of a batch like one before is put on a GPU as a graph, by one launch instead of one a layer; default: yes.
+    ///
+    /// A graph is recorded from the stream once for each size of batch. For that short time (a millisecond or so) the driver refuses all waits
+    /// for the whole device (`cudaDeviceSynchronize`, `cuCtxSynchronize`, freeing memory) by any thread of the process, with
+    /// `cudaErrorStreamCaptureUnsupported`, whatever the mode of recording. This library keeps its own waits off. A program that waits
+    /// for the whole device itself, and takes this error for a fatal one, says no here.
+    pub fn graphs(self, use_graphs: bool) -> Self {
+        Self { use_graphs, ..self }
     }
 
     /// Leaves one of a joined stream's waits out: for the test that shows that it would be noticed.
@@ -134,7 +162,7 @@ impl<'a> SessionBuilder<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for no devices, no slots or a largest batch of 0, and for a stream that cannot be joined; what
-    /// [`DeviceChoice::resolve`] says; [`ErrorKind::OutOfMemory`], [`ErrorKind::Device`].
+    /// [`DeviceChoice::resolve`] and [`OpsChoice::open`] say; [`ErrorKind::OutOfMemory`], [`ErrorKind::Device`].
     pub fn build(self) -> Result<Session> {
         let devices = self.devices.open()?;
         if self.max_batch == 0 || self.slots == 0 || devices.is_empty() {
@@ -152,8 +180,19 @@ impl<'a> SessionBuilder<'a> {
             session_devices.push((kind, engine));
         }
         let slots = Slots::start(device_slots, self.max_batch)?;
+        let handle = session_devices.iter().find_map(|(_, engine)| engine.device());
+        let num_kept = slots.num_slots() + 1;
+        let pinned = handle.map(|device| Arc::new(PinnedPool::new(device, num_kept)));
         let is_joined = self.joined.is_some();
-        Ok(Session { slots, devices: session_devices, max_batch: self.max_batch, is_joined })
+        Ok(Session { slots, devices: session_devices, max_batch: self.max_batch, is_joined, pinned })
+    }
+
+    /// What carries out convolutions on `device`.
+    pub(super) fn ops_on(&self, device: &Arc<dyn device::Device>) -> Result<Arc<dyn Ops>> {
+        match &self.ops {
+            Operations::Chosen(choice) => choice.open(device),
+            Operations::Given(ops) => Ok(Arc::clone(ops)),
+        }
     }
 
     fn engine(&self, handle: Option<Arc<dyn device::Device>>) -> Result<(Engine, DeviceSlots)> {

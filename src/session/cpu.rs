@@ -177,6 +177,12 @@ impl Backend for Cpu {
         }
         Ok(prepared.into_iter().map(|image| image.outcome).collect())
     }
+
+    fn trim(&mut self) -> Result<()> {
+        self.inputs.iter_mut().for_each(|input| *input = Vec::new());
+        *self.shared.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Scratch::new();
+        Ok(())
+    }
 }
 
 /// Decodes and resizes the images in parallel, each into its own row of the inputs.

@@ -1,6 +1,7 @@
 //! Decoding batches of files to coefficients on a device; what is not for the device, the CPU decodes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use super::device_coefficients::{DecodedOnDevice, DeviceCoefficients, DeviceImage, DevicePlane};
 use super::sorting::{SortedFile, decode_into_room};
 use crate::cpu::{self, Decoded};
-use crate::device::{Device, DeviceBuffer};
+use crate::device::{Device, DeviceBuffer, Event, Stream};
 use crate::jpeg::{Coefficients, DecodeReport, Frame, Header, Limits, Natural};
 use crate::plan::{CpuReason, DecodePlan, PlanOptions, PlannedImage};
 use crate::stages::DecodeStage;
@@ -135,29 +136,59 @@ impl BatchDecoder {
     /// `OutOfMemory` if the device has no room for the batch: nothing is harmed, smaller ones may pass. `Device`: nothing works any more.
     /// Whatever is wrong with a file stands in its report.
     pub fn decode_to_device(&mut self, files: &[&[u8]]) -> Result<DeviceCoefficients> {
+        self.submit_to_device(files)?.finish()
+    }
+
+    /// As [`decode_to_device`](Self::decode_to_device), but the host waits for nothing: the work is on the decoder's stream, which others
+    /// [join](CoefficientsInFlight::join), and what came of each file is known when it is [finished](CoefficientsInFlight::finish).
+    ///
+    /// What is not for the device is decoded before this returns, by the CPU, beside the device's work.
+    ///
+    /// # Errors
+    /// As [`decode_to_device`](Self::decode_to_device).
+    pub fn submit_to_device<'f>(&mut self, files: &[&'f [u8]]) -> Result<CoefficientsInFlight<'_, 'f>> {
         let mut part = Part::default();
         files.iter().for_each(|file| part.push(file, SortedFile::read(file, &self.limits)));
         self.plan.replace(&part.images, &self.options);
         let planes: Vec<[u64; 4]> = part.places.iter().map(|place| place.reserve_planes(&mut self.plan)).collect();
-        let results = self.run(&part)?;
-        let by_cpu = results.iter().zip(&planes).filter_map(|(result, planes)| match result {
-            FileResult::OnCpu(decoded) => Some((&planes[..], decoded.coefficients.as_ref()?)),
-            FileResult::OnDevice(_) => None,
-        });
-        self.stage.upload_coefficients(&by_cpu.collect::<Vec<_>>())?;
-        self.stage.stream().synchronize()?;
-        let buffer = self.stage.take_coefficients()?;
-        let images = results.into_iter().zip(&part.places).zip(&planes).map(|((result, place), planes)| {
-            let image = device_image(&buffer, planes, &result, place.image(&part.images));
-            DecodedOnDevice { image, report: result.into_report() }
-        });
-        let images = images.collect();
-        Ok(DeviceCoefficients { buffer, images })
+        let on_cpu = self.begin(&part)?;
+        let decoded = on_cpu
+            .iter()
+            .filter_map(|(&file_idx, decoded)| Some((&planes[file_idx][..], decoded.coefficients.as_ref()?)));
+        self.stage.upload_coefficients(&decoded.collect::<Vec<_>>())?;
+        let is_ready = Event::new(self.device())?;
+        self.stage.stream().record(&is_ready)?;
+        let buffer = Arc::new(self.stage.take_coefficients()?);
+        let place_of = |(file_idx, place): (usize, &Place)| match place {
+            Place::Device(image_idx) => {
+                Some(DeviceImage::planned(&buffer, &planes[file_idx], &part.images[*image_idx]))
+            }
+            Place::Cpu { .. } => {
+                let coefficients = on_cpu.get(&file_idx)?.coefficients.as_ref()?;
+                Some(DeviceImage::decoded(&buffer, &planes[file_idx], coefficients))
+            }
+        };
+        let images = part.places.iter().enumerate().map(place_of).collect();
+        Ok(CoefficientsInFlight { decoder: self, part, planes, on_cpu, buffer, images, is_ready })
     }
 
-    /// Takes the memory of a batch back, for the next ones. Nobody reads it any more.
+    /// Takes the memory of a batch back, for the next ones. Nobody reads it any more; if somebody still shares it, it is not used again.
     pub fn recycle(&mut self, coefficients: DeviceCoefficients) {
-        self.stage.put_coefficients(coefficients.buffer);
+        if let Some(buffer) = Arc::into_inner(coefficients.buffer) {
+            self.stage.put_coefficients(buffer);
+        }
+    }
+
+    /// The same while what reads it is still on a stream: the next batch is decoded after that.
+    ///
+    /// # Errors
+    /// `Device`.
+    pub fn recycle_after(&mut self, coefficients: DeviceCoefficients, stream: &Stream) -> Result<()> {
+        let is_read = Event::new(self.device())?;
+        stream.record(&is_read)?;
+        self.stage.stream().wait_for(&is_read)?;
+        self.recycle(coefficients);
+        Ok(())
     }
 
     /// Gives all memory back to the device; the next batch takes it anew.
@@ -167,8 +198,9 @@ impl BatchDecoder {
 
     fn decode_part(&mut self, part: Part<'_>) -> Result<Vec<Decoded>> {
         self.plan.replace(&part.images, &self.options);
-        let results = self.run(&part)?.into_iter().zip(&part.places);
-        let decoded = results.map(|(result, place)| match (result, place) {
+        let on_cpu = self.begin(&part)?;
+        let Ended { results, .. } = self.end(&part, on_cpu)?;
+        let decoded = results.into_iter().zip(&part.places).map(|(result, place)| match (result, place) {
             (FileResult::OnDevice(report), &Place::Device(image_idx)) => {
                 let image = &part.images[image_idx];
                 let coefficients = self.stage.fetch_coefficients(image_idx, image, &self.plan)?;
@@ -180,26 +212,30 @@ impl BatchDecoder {
         decoded.collect()
     }
 
-    /// Decodes a part that is planned; what the device decodes stays there. Results are by file.
-    fn run(&mut self, part: &Part<'_>) -> Result<Vec<FileResult>> {
+    /// Puts the decoding of a part that is planned on the stream. While the device is at work, the CPU decodes what is not for it: by file.
+    fn begin(&mut self, part: &Part<'_>) -> Result<BTreeMap<usize, Decoded>> {
         // A batch of nothing is no batch.
-        let is_for_device = self.plan.num_coefficients > 0;
-        if is_for_device {
+        if self.plan.num_coefficients > 0 {
             self.stage.submit(&part.images, &self.plan)?;
         }
-        // The device is at work.
-        let mut on_cpu = self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
+        Ok(self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
             Place::Cpu { reason, .. } => Some(*reason),
             Place::Device(_) => None,
-        });
-        let mut reports = match is_for_device {
+        }))
+    }
+
+    /// Waits for a part that was begun. What the device decoded stays there; what it gave up, the CPU decodes now.
+    fn end(&mut self, part: &Part<'_>, mut on_cpu: BTreeMap<usize, Decoded>) -> Result<Ended> {
+        let mut reports = match self.plan.num_coefficients > 0 {
             true => self.stage.fetch_reports(&part.images, &self.plan)?,
             false => Vec::new(),
         };
-        on_cpu.append(&mut self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
+        let mut given_up = self.decode_on_cpu(part, |file_idx| match &part.places[file_idx] {
             Place::Device(image_idx) if reports[*image_idx].report.is_none() => Some(CpuReason::Unresolved),
             _ => None,
-        }));
+        });
+        let late = given_up.keys().copied().collect();
+        on_cpu.append(&mut given_up);
         self.stats.serial_subsequences += reports.iter().map(|r| u64::from(r.serial_subsequences)).sum::<u64>();
         let results = part.places.iter().enumerate().map(|(file_idx, place)| {
             if let Some(decoded) = on_cpu.remove(&file_idx) {
@@ -212,7 +248,7 @@ impl BatchDecoder {
             };
             FileResult::OnDevice(report.unwrap_or_else(|| DecodeReport::failed(ImageError::Internal, 0)))
         });
-        Ok(results.collect())
+        Ok(Ended { results: results.collect(), late })
     }
 
     /// Decodes those files of a part that have a reason, in parallel, in the calling thread's rayon pool. By file.
@@ -235,31 +271,125 @@ impl BatchDecoder {
     }
 }
 
-/// Where an image's planes lie in `buffer`; `None` if nothing was decoded. `planned`: the image, if the device has decoded it.
-fn device_image(
+/// A batch that is being decoded into device memory: [`BatchDecoder::submit_to_device`]. The host has not waited for it.
+///
+/// ```
+/// # fn main() -> dctflow::Result<()> {
+/// # #[cfg(feature = "emulator")] {
+/// use dctflow::device::Stream;
+/// use dctflow::session::{BatchDecoder, DeviceChoice};
+///
+/// let device = DeviceChoice::Emulator.resolve()?.handle.expect("not the CPU");
+/// let (mut decoder, stream) = (BatchDecoder::new(&device)?, Stream::new(&device)?);
+/// let photo = dctflow::synth::photo(0, 0);
+/// let in_flight = decoder.submit_to_device(&[&photo])?;
+/// in_flight.join(&stream)?;
+/// let luma = &in_flight.places()[0].expect("a header that can be read").planes[0];
+/// println!("{:#x}, {:?}", luma.address, luma.strides()); // What you put on `stream` now finds coefficients there.
+/// let coefficients = in_flight.finish()?; // Waits, and says what came of each file.
+/// assert!(coefficients.images()[0].report.reason.is_none() && coefficients.late().is_empty());
+/// decoder.recycle_after(coefficients, &stream)?;
+/// # }
+/// # Ok(()) }
+/// ```
+#[must_use = "finish says what came of the files"]
+pub struct CoefficientsInFlight<'d, 'f> {
+    decoder: &'d mut BatchDecoder,
+    part: Part<'f>,
+    /// By file: index of the first coefficient, by component.
+    planes: Vec<[u64; 4]>,
+    on_cpu: BTreeMap<usize, Decoded>,
+    buffer: Arc<DeviceBuffer>,
+    images: Vec<Option<DeviceImage>>,
+    is_ready: Event,
+}
+
+impl CoefficientsInFlight<'_, '_> {
+    /// Where each file's coefficients will lie, in order; `None` where there will be none. What a damaged file lacks is zero.
+    pub fn places(&self) -> Vec<Option<&DeviceImage>> {
+        self.images.iter().map(Option::as_ref).collect()
+    }
+
+    /// As [`DeviceCoefficients::buffer`].
+    pub fn buffer(&self) -> &Arc<DeviceBuffer> {
+        &self.buffer
+    }
+
+    /// The decoder's stream: what is put on it comes after the coefficients.
+    pub fn stream(&self) -> &Stream {
+        self.decoder.stage.stream()
+    }
+
+    /// What is put on `stream` from now on comes after the coefficients. The host does not wait.
+    ///
+    /// # Errors
+    /// `Device`.
+    pub fn join(&self, stream: &Stream) -> Result<()> {
+        stream.wait_for(&self.is_ready)
+    }
+
+    /// Waits, and says what came of each file. What the device gave up (a few files that no encoder writes, [`DeviceCoefficients::late`]) the CPU
+    /// decodes now.
+    ///
+    /// # Errors
+    /// `Device`. Whatever is wrong with a file stands in its report.
+    pub fn finish(self) -> Result<DeviceCoefficients> {
+        let Self { decoder, part, planes, on_cpu, buffer, images, .. } = self;
+        let Ended { results, late } = decoder.end(&part, on_cpu)?;
+        let by_cpu = late.iter().filter_map(|&file_idx| match &results[file_idx] {
+            FileResult::OnCpu(decoded) => Some((&planes[file_idx][..], decoded.coefficients.as_ref()?)),
+            FileResult::OnDevice(_) => None,
+        });
+        decoder.stage.upload_coefficients_to(&buffer, &by_cpu.collect::<Vec<_>>())?;
+        decoder.stage.stream().synchronize()?;
+        let images = results.into_iter().zip(images).map(|(result, image)| {
+            let is_decoded = !matches!(&result, FileResult::OnCpu(Decoded { coefficients: None, .. }));
+            DecodedOnDevice { image: image.filter(|_| is_decoded), report: result.into_report() }
+        });
+        let images = images.collect();
+        Ok(DeviceCoefficients { buffer, images, late })
+    }
+}
+
+impl fmt::Debug for CoefficientsInFlight<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoefficientsInFlight").field("images", &self.images).finish_non_exhaustive()
+    }
+}
+
+impl DeviceImage {
+    /// An image that the CPU has decoded.
+    fn decoded(buffer: &DeviceBuffer, first_coefficients: &[u64; 4], coefficients: &Coefficients) -> Self {
+        let Coefficients { frame, color, orientation, planes } = coefficients;
+        let planes = place_planes(buffer, first_coefficients, frame, |component_idx| planes[component_idx].quant);
+        Self { frame: frame.clone(), color: *color, orientation: *orientation, planes }
+    }
+
+    /// An image that the device decodes.
+    fn planned(buffer: &DeviceBuffer, first_coefficients: &[u64; 4], image: &PlannedImage<'_>) -> Self {
+        let Header { frame, color, orientation, .. } = &image.header;
+        let planes = place_planes(buffer, first_coefficients, frame, |component_idx| image.quant_table(component_idx));
+        Self { frame: frame.clone(), color: *color, orientation: *orientation, planes }
+    }
+}
+
+fn place_planes(
     buffer: &DeviceBuffer,
     first_coefficients: &[u64; 4],
-    result: &FileResult,
-    planned: Option<&PlannedImage<'_>>,
-) -> Option<DeviceImage> {
-    let image = |frame: &Frame, color, orientation, quant: &dyn Fn(usize) -> Option<Natural<u16>>| {
-        let planes = frame.components.iter().enumerate().map(|(component_idx, component)| {
-            let first_byte = first_coefficients[component_idx] * size_of::<i16>() as u64;
-            DevicePlane::new(component, buffer.address() + first_byte, quant(component_idx))
-        });
-        DeviceImage { frame: frame.clone(), color, orientation, planes: planes.collect() }
-    };
-    match result {
-        FileResult::OnCpu(decoded) => {
-            let Coefficients { frame, color, orientation, planes } = decoded.coefficients.as_ref()?;
-            Some(image(frame, *color, *orientation, &|component_idx| planes[component_idx].quant))
-        }
-        FileResult::OnDevice(_) => {
-            let planned = planned?;
-            let Header { frame, color, orientation, .. } = &planned.header;
-            Some(image(frame, *color, *orientation, &|component_idx| planned.quant_table(component_idx)))
-        }
-    }
+    frame: &Frame,
+    quant: impl Fn(usize) -> Option<Natural<u16>>,
+) -> Vec<DevicePlane> {
+    let planes = frame.components.iter().enumerate().map(|(component_idx, component)| {
+        let first_byte = first_coefficients[component_idx] * size_of::<i16>() as u64;
+        DevicePlane::new(component, buffer.address() + first_byte, quant(component_idx))
+    });
+    planes.collect()
+}
+
+/// A part that is done: by file, and which of them the device gave up.
+struct Ended {
+    results: Vec<FileResult>,
+    late: Vec<usize>,
 }
 
 /// Where a file was decoded, and what that gave.
@@ -290,13 +420,6 @@ impl Place {
         match self {
             Self::Device(image_idx) => plan.planes[*image_idx],
             Self::Cpu { frame, .. } => frame.as_ref().map_or([0; 4], |frame| plan.reserve_planes(frame)),
-        }
-    }
-
-    fn image<'i, 'a>(&self, images: &'i [PlannedImage<'a>]) -> Option<&'i PlannedImage<'a>> {
-        match self {
-            Self::Device(image_idx) => images.get(*image_idx),
-            Self::Cpu { .. } => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Coefficients that stay in device memory, for other networks than this library's.
 
+use std::sync::Arc;
+
 use crate::device::{Address, DeviceBuffer};
 use crate::jpeg::{ColorModel, Component, DecodeReport, Frame, Natural, Orientation};
 
@@ -30,6 +32,11 @@ impl DevicePlane {
             padded_blocks_high: component.padded_blocks_high,
             quant,
         }
+    }
+
+    /// Bytes from the start of the batch's memory to the plane.
+    pub fn offset_bytes(&self, buffer: &DeviceBuffer) -> usize {
+        self.address.saturating_sub(buffer.address()) as usize
     }
 
     /// `[blocks_high, blocks_wide, 64]`: the component's own blocks.
@@ -65,12 +72,13 @@ pub struct DecodedOnDevice {
     pub report: DecodeReport,
 }
 
-/// A batch's coefficients, and the device memory that they lie in: it is freed with this value, so the planes' addresses are good as long as
-/// this value lives. Whoever still reads them on a stream has to wait for it first.
+/// A batch's coefficients, and the device memory that they lie in: it is freed with its last owner, so the planes' addresses are good as long as
+/// this value lives, or a clone of its [`buffer`](Self::buffer). (A GPU's memory is freed after all work on it.)
 #[derive(Debug)]
 pub struct DeviceCoefficients {
-    pub(super) buffer: DeviceBuffer,
+    pub(super) buffer: Arc<DeviceBuffer>,
     pub(super) images: Vec<DecodedOnDevice>,
+    pub(super) late: Vec<usize>,
 }
 
 impl DeviceCoefficients {
@@ -79,8 +87,20 @@ impl DeviceCoefficients {
         &self.images
     }
 
-    /// The memory that all planes lie in: for copies, and for kernels of one's own.
-    pub fn buffer(&self) -> &DeviceBuffer {
+    /// The memory that all planes lie in: for copies, for kernels of one's own, and for
+    /// [`Exported::from_device_strided`](crate::dlpack::Exported::from_device_strided), which shares it.
+    pub fn buffer(&self) -> &Arc<DeviceBuffer> {
         &self.buffer
+    }
+
+    /// Where each file's coefficients lie, in order; `None` where there are none.
+    pub fn places(&self) -> Vec<Option<&DeviceImage>> {
+        self.images.iter().map(|decoded| decoded.image.as_ref()).collect()
+    }
+
+    /// Files, by their place in the batch, that the device gave up and the CPU has decoded after all: what was put on a stream after
+    /// [`CoefficientsInFlight::join`](super::CoefficientsInFlight::join) has read other coefficients of them.
+    pub fn late(&self) -> &[usize] {
+        &self.late
     }
 }

@@ -19,13 +19,13 @@ use super::slots::{Backend, Part};
 use super::sorting::{SortedFile, decode_into_room};
 use super::times::{DeviceClocks, StageEvents, StageTimes};
 use crate::cpu::Decoded;
-use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, MemoryUse, Stream};
+use crate::device::{self, Device, DeviceBuffer, DeviceSlice, Event, MemoryUse, PinnedBuffer, Stream};
 use crate::error::{Error, ErrorKind, ImageError, Result};
 use crate::jpeg::{Coefficients, DecodeReport, Frame, Limits, Policy, Status, Verdict};
 use crate::network::InputNorm;
 use crate::plan::{CpuReason, DecodePlan, InputBatchPlan, InputForm, InputImage, PlanOptions, PlannedImage};
 use crate::resample::Transform;
-use crate::stages::{DecodeStage, Download, InputStage, NetworkInput, NetworkOptions, NetworkStage};
+use crate::stages::{DecodeStage, DeviceReport, Download, InputStage, NetworkInput, NetworkOptions, NetworkStage};
 
 /// What a device has done for a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -231,10 +231,29 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What the CPU has decoded, and where it goes.
-    fn decoded_on_cpu(&self) -> Vec<(&[u64], &Coefficients)> {
+    /// What the device gave up is the CPU's; says which entries these are.
+    fn give_up(&mut self, device_reports: &[DeviceReport]) -> Vec<usize> {
+        let mut given_up = Vec::new();
+        for (entry_idx, entry) in self.entries.iter_mut().enumerate() {
+            if let Source::Device(planned_idx) = entry.source
+                && device_reports[planned_idx].report.is_none()
+            {
+                let image = &self.planned[planned_idx];
+                let frame = Some(image.header.frame.clone());
+                entry.source = Source::ForCpu { bytes: image.bytes, reason: CpuReason::Unresolved, frame };
+                given_up.push(entry_idx);
+            }
+        }
+        given_up
+    }
+
+    /// What the CPU has decoded of the entries wanted, and where it goes.
+    fn decoded_on_cpu(&self, is_wanted: impl Fn(usize) -> bool) -> Vec<(&[u64], &Coefficients)> {
         let mut decoded = Vec::new();
-        for Entry { source, planes, .. } in &self.entries {
+        for (entry_idx, Entry { source, planes, .. }) in self.entries.iter().enumerate() {
+            if !is_wanted(entry_idx) {
+                continue;
+            }
             if let Source::Cpu(Decoded { coefficients: Some(coefficients), .. }) = source {
                 decoded.push((&planes[..], coefficients));
             }
@@ -327,10 +346,8 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
         stats: Mutex::default(),
     });
     let max_images = u32::try_from(settings.max_batch).unwrap_or(u32::MAX);
-    let mut options = NetworkOptions { max_images, ..NetworkOptions::default() };
-    if let Some(ops) = &settings.ops {
-        options.ops = Arc::clone(ops);
-    }
+    let (ops, use_graphs) = (settings.ops_on(device)?, settings.use_graphs);
+    let options = NetworkOptions { max_images, ops, use_graphs, ..NetworkOptions::default() };
     let network = NetworkStage::new(device, &inference, &options)?;
     let mut slots = Vec::with_capacity(settings.slots);
     for _ in 1..settings.slots {
@@ -393,7 +410,7 @@ impl Gpu {
             let first_row = part.first_row + first;
             buffer.slice(first_row * row_bytes..(first_row + images.len()) * row_bytes)
         });
-        self.decode(&mut work)?;
+        self.decode(&mut work, part.pinned)?;
         let mut reports = None;
         if target.is_some() {
             // The caller's stream goes on after the network: by then the logits must be right.
@@ -421,53 +438,40 @@ impl Gpu {
     }
 
     /// Puts upload and decoder on the stream. While the device is at work, the CPU decodes what is not for it.
-    fn decode(&mut self, work: &mut Work<'_>) -> Result<()> {
+    fn decode(&mut self, work: &mut Work<'_>, pinned: Option<&Arc<PinnedBuffer>>) -> Result<()> {
         if let Some(joined) = &self.shared.joined {
             joined.stream.record(&self.caller_is_ready)?;
         }
-        self.decode.submit(&work.planned, &self.plan)?;
+        self.decode.submit_from(&work.planned, &self.plan, pinned)?;
         // Before the CPU's share, which the stream may have to wait for.
         self.decode.stream().record(&self.events.decoded)?;
         work.decode_on_cpu(&self.shared);
-        self.decode.upload_coefficients(&work.decoded_on_cpu())
+        self.decode.upload_coefficients(&work.decoded_on_cpu(|_| true))
     }
 
     /// Waits for the decoder. What it gave up is decoded by the CPU now, and its coefficients replaced; the second result says whether
     /// there was anything.
     fn reports(&mut self, work: &mut Work<'_>) -> Result<(Vec<DecodeReport>, bool)> {
         let shared = &self.shared;
-        let device_reports = self.decode.fetch_reports(&work.planned, &self.plan)?;
-        let mut has_given_up = false;
-        let mut reports = Vec::with_capacity(work.entries.len());
-        for entry in &mut work.entries {
-            let planned_idx = match &entry.source {
-                Source::Device(planned_idx) => *planned_idx,
-                Source::Cpu(decoded) => {
-                    reports.push(decoded.report.clone());
-                    continue;
-                }
-                Source::ForCpu { .. } => {
-                    reports.push(DecodeReport::failed(ImageError::Internal, 0));
-                    continue;
-                }
-            };
-            let device_report = &device_reports[planned_idx];
-            shared.lock_stats().decoder.serial_subsequences += u64::from(device_report.serial_subsequences);
-            if let Some(report) = &device_report.report {
-                shared.lock_stats().decoder.on_device += 1;
-                reports.push(report.clone());
-            } else {
-                let image = &work.planned[planned_idx];
-                let decoded = shared.decode_on_cpu(image.bytes, CpuReason::Unresolved, Some(&image.header.frame));
-                reports.push(decoded.report.clone());
-                entry.source = Source::Cpu(decoded);
-                has_given_up = true;
-            }
+        let mut device_reports = self.decode.fetch_reports(&work.planned, &self.plan)?;
+        let mut stats = shared.lock_stats();
+        stats.decoder.on_device += device_reports.iter().filter(|device| device.report.is_some()).count() as u64;
+        stats.decoder.serial_subsequences +=
+            device_reports.iter().map(|device| u64::from(device.serial_subsequences)).sum::<u64>();
+        drop(stats);
+        let given_up = work.give_up(&device_reports);
+        if !given_up.is_empty() {
+            work.decode_on_cpu(shared);
+            let is_new = |entry_idx: usize| given_up.binary_search(&entry_idx).is_ok();
+            self.decode.upload_coefficients(&work.decoded_on_cpu(is_new))?;
         }
-        if has_given_up {
-            self.decode.upload_coefficients(&work.decoded_on_cpu())?;
-        }
-        Ok((reports, has_given_up))
+        let internal = || DecodeReport::failed(ImageError::Internal, 0);
+        let reports = work.entries.iter().map(|entry| match &entry.source {
+            Source::Device(planned_idx) => device_reports[*planned_idx].report.take().unwrap_or_else(internal),
+            Source::Cpu(decoded) => decoded.report.clone(),
+            Source::ForCpu { .. } => internal(),
+        });
+        Ok((reports.collect(), !given_up.is_empty()))
     }
 
     /// Puts input, network and download on the stream. The logits also go to `target`.
@@ -547,5 +551,14 @@ impl Backend for Gpu {
             }
         }
         self.run_range(part, 0, part.images, true)
+    }
+
+    fn trim(&mut self) -> Result<()> {
+        self.decode.trim()?;
+        self.input.trim()?;
+        self.plan = DecodePlan::default();
+        self.input_images = Vec::new();
+        self.input_plan = InputBatchPlan::empty(&self.shared.form);
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::Batch;
 use super::ticket::{Promise, Ticket, promise};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The session cannot take a batch now; here it is again.
@@ -42,9 +42,18 @@ impl Health {
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Something that slots wait for: a batch, the end, the loss of a device.
+    /// Something that slots wait for: a batch, a trim, the end, the loss of a device.
     changed: Condvar,
     place_freed: Condvar,
+    trimmed: Condvar,
+}
+
+/// What a slot is to do next.
+#[derive(Debug)]
+pub(super) enum Task {
+    Run(Job),
+    /// Give memory back. The number is to be told to [`Queue::trimmed`], and to [`Queue::take`] from then on.
+    Trim(u64),
 }
 
 #[derive(Debug)]
@@ -54,6 +63,10 @@ struct State {
     num_slots: usize,
     is_closed: bool,
     failure: String,
+    /// How often memory was asked back, the slots that have not given theirs since the last time, and what one of them failed with.
+    num_trims: u64,
+    num_untrimmed: usize,
+    trim_error: Option<Error>,
 }
 
 impl State {
@@ -65,9 +78,18 @@ impl State {
 impl Queue {
     /// As many batches may be in flight as there are slots.
     pub(super) fn new(num_slots: usize) -> Self {
-        let state =
-            State { jobs: VecDeque::new(), num_in_flight: 0, num_slots, is_closed: false, failure: String::new() };
-        Self { state: Mutex::new(state), changed: Condvar::new(), place_freed: Condvar::new() }
+        let state = State {
+            jobs: VecDeque::new(),
+            num_in_flight: 0,
+            num_slots,
+            is_closed: false,
+            failure: String::new(),
+            num_trims: 0,
+            num_untrimmed: 0,
+            trim_error: None,
+        };
+        let [changed, place_freed, trimmed] = [(); 3].map(|()| Condvar::new());
+        Self { state: Mutex::new(state), changed, place_freed, trimmed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -84,7 +106,7 @@ impl Queue {
     }
 
     /// Never waits.
-    pub(super) fn try_submit(&self, batch: Batch) -> Result<Ticket, Busy> {
+    pub(super) fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
         let state = self.lock();
         if state.is_full() { Err(Busy(batch)) } else { Ok(self.push(state, batch)) }
     }
@@ -104,12 +126,15 @@ impl Queue {
         ticket
     }
 
-    /// The next batch for a slot of a device; waits for one. `None` when there will be none.
-    pub(super) fn take(&self, health: &Health) -> Option<Job> {
+    /// The next task for a slot of a device that has trimmed so often; waits for one. `None` when there will be none.
+    pub(super) fn take(&self, health: &Health, num_trims: u64) -> Option<Task> {
         let mut state = self.lock();
         while health.failure().is_none() {
+            if state.num_trims > num_trims {
+                return Some(Task::Trim(state.num_trims));
+            }
             if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
+                return Some(Task::Run(job));
             }
             // What is still in flight may come back from a device that is lost.
             if state.is_closed && state.num_in_flight == 0 {
@@ -131,11 +156,38 @@ impl Queue {
         self.lock().jobs.push_front(job);
     }
 
+    /// Has every slot give its memory back, between two batches; waits for that, and says what one of them failed with.
+    pub(super) fn trim(&self) -> Result<()> {
+        let mut state = self.lock();
+        state.num_trims += 1;
+        state.num_untrimmed = state.num_slots;
+        self.changed.notify_all();
+        while state.num_untrimmed > 0 {
+            state = self.trimmed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.trim_error.take().map_or(Ok(()), Err)
+    }
+
+    /// A slot has given its memory back, as it was asked for the `num_trims`th time.
+    pub(super) fn trimmed(&self, num_trims: u64, result: Result<()>) {
+        let mut state = self.lock();
+        if state.num_trims == num_trims {
+            state.num_untrimmed -= 1;
+        }
+        state.trim_error = result.err().or(state.trim_error.take());
+        drop(state);
+        self.trimmed.notify_all();
+    }
+
     /// A slot ends. The last one to go answers all that is left. Wakes all others: those of a lost device end too, one of another takes
     /// what was put back, and after the end none waits for more.
-    pub(super) fn retire(&self, failure: Option<&str>) {
+    pub(super) fn retire(&self, failure: Option<&str>, num_trims: u64) {
         let mut state = self.lock();
         state.num_slots -= 1;
+        if state.num_trims > num_trims {
+            // Whoever waits for its memory need not any more: it goes with the slot.
+            state.num_untrimmed -= 1;
+        }
         if let Some(failure) = failure {
             state.failure = failure.to_owned();
         }
@@ -149,6 +201,7 @@ impl Queue {
         drop(state);
         self.changed.notify_all();
         self.place_freed.notify_all();
+        self.trimmed.notify_all();
         for (job, error) in left.into_iter().zip(errors) {
             job.promise.answer(Err(error));
         }

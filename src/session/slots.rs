@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Image};
 use super::outcome::Outcome;
-use super::queue::{Busy, Health, Job, Queue};
+use super::queue::{Busy, Health, Job, Queue, Task};
 use super::ticket::{Promise, Ticket};
-use crate::device::DeviceBuffer;
+use crate::device::{DeviceBuffer, PinnedBuffer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::thread::{self, JoinHandle};
 
@@ -19,6 +19,11 @@ use crate::sync::thread::{self, JoinHandle};
 pub(super) trait Backend: Send + 'static {
     /// Says what became of the images: one outcome for each, in order.
     fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>>;
+
+    /// Gives memory back that the next batch can take anew.
+    fn trim(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Images of a batch that run together.
@@ -28,6 +33,8 @@ pub(super) struct Part<'a> {
     pub(super) first_row: usize,
     /// Where the logits of the whole batch go besides.
     pub(super) logits: Option<&'a DeviceBuffer>,
+    /// What the images' bytes lie in, if it is pinned.
+    pub(super) pinned: Option<&'a Arc<PinnedBuffer>>,
     /// Only the last part has it.
     promise: Option<&'a Promise>,
 }
@@ -91,6 +98,11 @@ impl Slots {
     pub(super) fn try_submit(&self, batch: Batch) -> std::result::Result<Ticket, Busy> {
         self.queue.try_submit(batch)
     }
+
+    /// Has every slot give its memory back, and waits for that.
+    pub(super) fn trim(&self) -> Result<()> {
+        self.queue.trim()
+    }
 }
 
 impl Drop for Slots {
@@ -121,17 +133,33 @@ impl Slot {
     }
 
     fn work(mut self) {
-        while let Some(job) = self.queue.take(&self.health) {
-            self.answer(job);
+        let mut num_trims = 0;
+        while let Some(task) = self.queue.take(&self.health, num_trims) {
+            match task {
+                Task::Run(job) => self.answer(job),
+                Task::Trim(wanted) => {
+                    num_trims = wanted;
+                    self.trim(wanted);
+                }
+            }
         }
-        self.queue.retire(self.health.failure());
+        self.queue.retire(self.health.failure(), num_trims);
+    }
+
+    fn trim(&mut self, num_trims: u64) {
+        let trim = AssertUnwindSafe(|| self.backend.trim());
+        let result = catch_unwind(trim).unwrap_or_else(|_| Err(internal()));
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Device
+        {
+            self.health.fail(error);
+        }
+        self.queue.trimmed(num_trims, result);
     }
 
     fn answer(&mut self, mut job: Job) {
         let run = AssertUnwindSafe(|| self.run(&job));
-        let answer = catch_unwind(run).unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Internal, "a mistake of this library was met in a batch; please report it"))
-        });
+        let answer = catch_unwind(run).unwrap_or_else(|_| Err(internal()));
         if let Err(error) = &answer
             && error.kind() == ErrorKind::Device
         {
@@ -141,9 +169,11 @@ impl Slot {
                 return self.queue.put_back(job);
             }
         }
-        // The place first: who is woken by the answer may submit at once.
+        // Memory and place first: who is woken by the answer may submit at once.
+        let Job { batch, promise, .. } = job;
+        drop(batch);
         self.queue.release();
-        job.promise.answer(answer);
+        promise.answer(answer);
     }
 
     fn run(&mut self, job: &Job) -> Result<Vec<Outcome>> {
@@ -153,11 +183,15 @@ impl Slot {
             let first_row = outcomes.len();
             let is_last = first_row + images.len() == job.batch.images.len();
             let promise = is_last.then_some(&job.promise);
-            let logits = job.batch.logits.as_deref();
-            outcomes.extend(self.backend.run(&Part { images, first_row, logits, promise })?);
+            let (logits, pinned) = (job.batch.logits.as_deref(), job.batch.pinned.as_ref());
+            outcomes.extend(self.backend.run(&Part { images, first_row, logits, pinned, promise })?);
         }
         Ok(outcomes)
     }
+}
+
+fn internal() -> Error {
+    Error::new(ErrorKind::Internal, "a mistake of this library was met in a batch; please report it")
 }
 
 #[cfg(test)]

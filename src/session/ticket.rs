@@ -45,6 +45,13 @@ impl Slot {
     }
 }
 
+/// A ticket whose answer is known.
+pub(super) fn answered(answer: Result<Vec<Outcome>>) -> Ticket {
+    let (promise, ticket) = promise();
+    promise.answer(answer);
+    ticket
+}
+
 /// A promise and the ticket that it answers.
 pub(super) fn promise() -> (Promise, Ticket) {
     let slot = Arc::new(Slot::default());
@@ -99,12 +106,20 @@ impl Ticket {
         }
     }
 
-    /// Waits until everything is on the device's streams, or the answer is there.
-    pub(super) fn wait_until_on_its_way(&self) {
+    /// Waits until the whole batch is on the device's queues, but not until it is done: what is put on a joined stream
+    /// ([`SessionBuilder::stream`](super::SessionBuilder::stream)) from then on comes after the batch. [`Session::submit`](super::Session::submit)
+    /// waits for it where a stream is joined, [`try_submit`](super::Session::try_submit) leaves it to its caller.
+    pub fn wait_until_on_its_way(&self) {
         let mut state = self.slot.lock();
         while !state.is_on_its_way && !state.is_answered {
             state = self.slot.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Whether the whole batch is on the device's queues, or answered. Never blocks.
+    pub fn is_on_its_way(&self) -> bool {
+        let state = self.slot.lock();
+        state.is_on_its_way || state.is_answered
     }
 
     /// The outcomes if they are there; the ticket itself if not. Never blocks.
@@ -151,6 +166,9 @@ mod tests {
     fn a_ticket_can_be_asked_and_waited_for() {
         let (promise, ticket) = promise();
         let ticket = ticket.try_wait().unwrap_err();
+        assert!(!ticket.is_on_its_way());
+        promise.is_on_its_way();
+        assert!(ticket.is_on_its_way());
         let waiter = std::thread::spawn(|| ticket.wait());
         promise.answer(Ok(Vec::new()));
         assert_eq!(waiter.join().unwrap().unwrap(), []);

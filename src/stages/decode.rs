@@ -21,6 +21,8 @@ pub struct DecodeStage {
     upload: Arena<DeviceBuffer>,
     scratch: Arena<DeviceBuffer>,
     coefficients: Arena<DeviceBuffer>,
+    /// What an upload that may be under way is read from, besides `staging`.
+    pinned: Option<Arc<PinnedBuffer>>,
     outcomes: Arena<PinnedBuffer>,
     begun: Event,
     uploaded: Event,
@@ -49,6 +51,7 @@ impl DecodeStage {
             upload: Arena::new(device, DeviceBuffer::new)?,
             scratch: Arena::new(device, DeviceBuffer::new)?,
             coefficients: Arena::new(device, DeviceBuffer::new)?,
+            pinned: None,
             outcomes: Arena::new(device, PinnedBuffer::new)?,
             begun: Event::new(device)?,
             uploaded: Event::new(device)?,
@@ -66,7 +69,7 @@ impl DecodeStage {
 
     /// Waits for the stream and gives all memory back; the next batch takes it anew.
     pub fn trim(&mut self) -> Result<()> {
-        self.stream.synchronize()?;
+        self.synchronize()?;
         self.staging.trim()?;
         self.upload.trim()?;
         self.scratch.trim()?;
@@ -113,50 +116,81 @@ impl DecodeStage {
     /// # Panics
     /// If a plane does not lie inside the batch's coefficients: a mistake of this library.
     pub fn upload_coefficients(&mut self, images: &[(&[u64], &Coefficients)]) -> Result<()> {
-        let planes = || images.iter().flat_map(|(firsts, decoded)| firsts.iter().zip(&decoded.planes));
-        let len_bytes: usize = planes().map(|(_, plane)| size_of_val(&plane.data[..])).sum();
-        self.planes_uploaded.synchronize()?;
-        self.planes.reserve(len_bytes)?;
-        let mut end = 0;
-        for (&first, plane) in planes() {
-            let bytes: &[u8] = bytemuck::cast_slice(&plane.data);
-            let start = end;
-            end += bytes.len();
-            self.planes.buffer.as_mut_slice()[start..end].copy_from_slice(bytes);
-            let first_byte = first as usize * size_of::<i16>();
-            let to = self.coefficients.buffer.slice(first_byte..first_byte + bytes.len());
-            // SAFETY: the stage's own memory; these bytes are written again only after the upload was waited for.
-            unsafe { self.stream.upload(to, &self.planes.buffer.as_slice()[start..end])? };
-        }
-        self.stream.record(&self.planes_uploaded)
+        let Self { stream, planes, planes_uploaded, coefficients, .. } = self;
+        upload_planes(stream, (planes, planes_uploaded), &coefficients.buffer, images)
+    }
+
+    /// The same for coefficients that were [taken out](Self::take_coefficients) of the stage.
+    ///
+    /// # Panics
+    /// As [`upload_coefficients`](Self::upload_coefficients).
+    pub fn upload_coefficients_to(&mut self, to: &DeviceBuffer, images: &[(&[u64], &Coefficients)]) -> Result<()> {
+        upload_planes(&self.stream, (&mut self.planes, &self.planes_uploaded), to, images)
     }
 
     /// Puts the decoding of a batch on the stream, after the last one's results were fetched. Copies what it needs of `images`.
     pub fn submit(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
+        self.submit_from(images, plan, None)
+    }
+
+    /// As [`submit`](Self::submit), but if all of the images' bytes lie in `pinned`, they are uploaded from there, without a copy on the host;
+    /// the stage keeps the memory until it has waited for that.
+    pub fn submit_from(
+        &mut self,
+        images: &[PlannedImage<'_>],
+        plan: &DecodePlan,
+        pinned: Option<&Arc<PinnedBuffer>>,
+    ) -> Result<()> {
         let _range = device::range(format_args!("decode {} images", images.len()));
         let mut layout = std::mem::take(&mut self.upload_layout);
         layout.replace(plan);
-        let submitted = self.submit_as(&layout, images, plan);
+        let pinned = pinned.filter(|pinned| images.iter().all(|image| lies_in(image.bytes, pinned.as_slice())));
+        let submitted = self.submit_as(&layout, images, plan, pinned);
         self.upload_layout = layout;
         submitted
     }
 
-    fn submit_as(&mut self, upload: &UploadLayout, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<()> {
-        // The staging buffer may still be on its way.
+    /// Waits for the stream: nothing is read from host memory any more.
+    fn synchronize(&mut self) -> Result<()> {
         self.stream.synchronize()?;
-        self.staging.reserve(upload.layout.len_bytes())?;
+        self.pinned = None;
+        Ok(())
+    }
+
+    fn submit_as(
+        &mut self,
+        upload: &UploadLayout,
+        images: &[PlannedImage<'_>],
+        plan: &DecodePlan,
+        pinned: Option<&Arc<PinnedBuffer>>,
+    ) -> Result<()> {
+        // The staging buffer may still be on its way.
+        self.synchronize()?;
+        // The files' data come last.
+        let len_bytes = if pinned.is_some() { upload.data.offset_bytes } else { upload.layout.len_bytes() };
+        self.staging.reserve(len_bytes)?;
         self.upload.reserve(upload.layout.len_bytes())?;
         self.scratch.reserve(plan.scratch.len_bytes())?;
         self.coefficients.reserve(plan.num_coefficients as usize * size_of::<i16>())?;
         self.outcomes.reserve(plan.array(Array::Outcomes).len_bytes)?;
-        upload.fill(self.staging.buffer.as_mut_slice(), images, plan);
+        upload.fill(self.staging.buffer.as_mut_slice(), plan);
+        if pinned.is_none() {
+            upload.fill_data(self.staging.buffer.as_mut_slice(), images, plan);
+        }
         self.guard_scratch(plan);
 
-        let len_bytes = upload.layout.len_bytes();
         self.stream.record(&self.begun)?;
         // SAFETY: the staging buffer is this stage's own, and written again only after the stream was waited for.
         unsafe {
             self.stream.upload(self.upload.buffer.slice(0..len_bytes), &self.staging.buffer.as_slice()[..len_bytes])?;
+        }
+        if let Some(pinned) = pinned {
+            self.pinned = Some(Arc::clone(pinned));
+            for (to, bytes) in upload.data_of(images, plan) {
+                // SAFETY: the bytes lie in memory that this stage keeps until the stream was waited for, and that nobody can write to while it has
+                // two owners.
+                unsafe { self.stream.upload(self.upload.buffer.slice(to.range_bytes()), bytes)? };
+            }
         }
         self.stream.record(&self.uploaded)?;
         self.clear(plan)?;
@@ -270,7 +304,7 @@ impl DecodeStage {
 
     /// Waits for the batch that was submitted last, and says what came of its images.
     pub fn fetch_reports(&mut self, images: &[PlannedImage<'_>], plan: &DecodePlan) -> Result<Vec<DeviceReport>> {
-        self.stream.synchronize()?;
+        self.synchronize()?;
         let len_bytes = plan.array(Array::Outcomes).len_bytes;
         let outcomes = self.outcomes.buffer.as_slice()[..len_bytes].chunks_exact(size_of::<ImageOutcome>());
         let outcomes = outcomes.map(bytemuck::pod_read_unaligned::<ImageOutcome>);
@@ -294,6 +328,37 @@ impl DecodeStage {
         }
         Ok(Coefficients { frame: header.frame.clone(), color: header.color, orientation: header.orientation, planes })
     }
+}
+
+/// Copies planes to `staging`, and puts their upload to where each belongs on the stream. `is_uploaded` is when the staging is free again.
+fn upload_planes(
+    stream: &Stream,
+    (staging, is_uploaded): (&mut Arena<PinnedBuffer>, &Event),
+    to: &DeviceBuffer,
+    images: &[(&[u64], &Coefficients)],
+) -> Result<()> {
+    let planes = || images.iter().flat_map(|(firsts, decoded)| firsts.iter().zip(&decoded.planes));
+    let len_bytes: usize = planes().map(|(_, plane)| size_of_val(&plane.data[..])).sum();
+    is_uploaded.synchronize()?;
+    staging.reserve(len_bytes)?;
+    let mut end = 0;
+    for (&first, plane) in planes() {
+        let bytes: &[u8] = bytemuck::cast_slice(&plane.data);
+        let start = end;
+        end += bytes.len();
+        staging.buffer.as_mut_slice()[start..end].copy_from_slice(bytes);
+        let first_byte = first as usize * size_of::<i16>();
+        let to = to.slice(first_byte..first_byte + bytes.len());
+        // SAFETY: the stage's own memory; these bytes are written again only after the upload was waited for.
+        unsafe { stream.upload(to, &staging.buffer.as_slice()[start..end])? };
+    }
+    stream.record(is_uploaded)
+}
+
+/// Whether a slice is a part of another.
+fn lies_in(bytes: &[u8], memory: &[u8]) -> bool {
+    let (part, whole) = (bytes.as_ptr_range(), memory.as_ptr_range());
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// Where a plane lies in the batch's coefficients.
@@ -389,8 +454,28 @@ impl UploadLayout {
         self.data = layout.place(plan.data_bytes);
     }
 
-    /// Copies the batch into host memory that is laid out so.
-    fn fill(&self, memory: &mut [u8], images: &[PlannedImage<'_>], plan: &DecodePlan) {
+    /// Where the files' data go.
+    fn data_of<'a>(
+        &self,
+        images: &'a [PlannedImage<'_>],
+        plan: &'a DecodePlan,
+    ) -> impl Iterator<Item = (Region, &'a [u8])> {
+        let first_byte = self.data.offset_bytes;
+        plan.data.iter().map(move |(image_idx, range, offset_bytes)| {
+            let region = Region { offset_bytes: first_byte + offset_bytes, len_bytes: range.len() };
+            (region, &images[*image_idx].bytes[range.clone()])
+        })
+    }
+
+    /// Copies the files' data into host memory that is laid out so.
+    fn fill_data(&self, memory: &mut [u8], images: &[PlannedImage<'_>], plan: &DecodePlan) {
+        for (region, bytes) in self.data_of(images, plan) {
+            memory[region.range_bytes()].copy_from_slice(bytes);
+        }
+    }
+
+    /// Copies all but the files' data into host memory that is laid out so.
+    fn fill(&self, memory: &mut [u8], plan: &DecodePlan) {
         let mut put = |region: Region, bytes: &[u8]| memory[region.range_bytes()].copy_from_slice(bytes);
         put(self.images, bytemuck::cast_slice(&plan.images));
         put(self.scans, bytemuck::cast_slice(&plan.scans));
@@ -402,10 +487,6 @@ impl UploadLayout {
             put(layout.segment_tiles, bytemuck::cast_slice(&wave.segment_tiles));
             put(layout.refine_tiles, bytemuck::cast_slice(&wave.refine_tiles));
             put(layout.clear_tiles, bytemuck::cast_slice(&wave.clear_tiles));
-        }
-        for (image_idx, range, offset_bytes) in &plan.data {
-            let region = Region { offset_bytes: self.data.offset_bytes + offset_bytes, len_bytes: range.len() };
-            put(region, &images[*image_idx].bytes[range.clone()]);
         }
     }
 }

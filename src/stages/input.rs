@@ -48,6 +48,19 @@ impl InputStage {
         on_device + self.staging.num_allocations + self.num_saturated.num_allocations
     }
 
+    /// Waits for the batch that was submitted last and gives all memory back; the next batch takes it anew.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn trim(&mut self) -> Result<()> {
+        self.is_finished.synchronize()?;
+        self.num_images = 0;
+        self.staging.trim()?;
+        self.upload.trim()?;
+        self.scratch.trim()?;
+        self.num_saturated.trim()
+    }
+
     /// Puts the making of a batch's input on the stream: whatever is put there afterwards finds it in `out`. Every value of `out` that
     /// belongs to the batch is written; slots of failed images become zero. Waits for nothing but the upload of the batch before.
     ///

@@ -368,7 +368,9 @@ impl Turn<'_> {
             input: self.address(step.input),
             weights: constants.ptr(convolution.weights.offset_bytes),
             bias: constants.ptr(convolution.bias.offset_bytes),
-            bias_half: constants.ptr(convolution.bias_half.offset_bytes),
+            bias_half: convolution
+                .bias_half
+                .map_or(std::ptr::null(), |region| constants.ptr::<u16>(region.offset_bytes).cast_const()),
             residual: step.residual.map_or(std::ptr::null(), |value| self.address(self.whole(value))),
             outputs,
             num_rows: self.num_images * convolution.windows.0 * convolution.windows.1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
-use dctflow::device::{Device, Stream};
+use dctflow::device::{Device, OpsChoice, Stream};
 use dctflow::network::Weights;
 use dctflow::plan::InputImage;
 use dctflow::session::{BatchDecoder, DecodedOnDevice, DeviceCoefficients};
@@ -32,10 +32,16 @@ impl DeviceFront {
         Ok(Self { pool, decoder, stream, network: None, time: Duration::ZERO })
     }
 
-    /// Bytes to the input of the network of `weights`.
-    pub fn input(pool: rayon::ThreadPool, device: &Arc<dyn Device>, weights: &Weights, batch: usize) -> Result<Self> {
+    /// Bytes to the input of the network of `weights`, which `ops` will run.
+    pub fn input(
+        pool: rayon::ThreadPool,
+        device: &Arc<dyn Device>,
+        weights: &Weights,
+        batch: usize,
+        ops: OpsChoice,
+    ) -> Result<Self> {
         let front = Self::decode(pool, device)?;
-        Ok(Self { network: Some(DeviceNetwork::new(device, weights, batch, true)?), ..front })
+        Ok(Self { network: Some(DeviceNetwork::with_ops(device, weights, batch, true, ops)?), ..front })
     }
 
     /// What became of each file, as one word. The device is idle afterwards.
@@ -121,8 +127,9 @@ impl DeviceClassify {
         weights: &Weights,
         files: &[File],
         batch: usize,
+        ops: OpsChoice,
     ) -> Result<Self> {
-        let mut front = DeviceFront::input(pool, device, weights, batch)?;
+        let mut front = DeviceFront::input(pool, device, weights, batch, ops)?;
         let files: Vec<&File> = files.iter().cycle().take(batch).collect();
         let words = front.run(&files)?;
         if words.iter().all(|word| word.starts_with("failed")) {

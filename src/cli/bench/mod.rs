@@ -22,7 +22,7 @@ use dctflow::Result;
 use dctflow::jpeg::Policy;
 use dctflow::network::Variant;
 use dctflow::resample::Transform;
-use dctflow::session::{Device, DeviceChoice, Session};
+use dctflow::session::{Device, DeviceChoice, OpsChoice, Session};
 
 use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
@@ -86,6 +86,9 @@ struct CommonArgs {
     /// What runs it: auto, cpu, cuda, cuda:N or emulator.
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
+    /// What carries out convolutions on a GPU: kernels (our own) or libraries (cuBLASLt and cuDNN).
+    #[arg(long, value_name = "OPS", default_value_t)]
+    ops: OpsChoice,
     /// Images in a batch.
     #[arg(long, value_name = "B", default_value = "16", value_delimiter = ',')]
     batch: Vec<NonZeroUsize>,
@@ -247,10 +250,12 @@ impl<'a> Bench<'a> {
                     let mut workload: Box<dyn Workload> = match (scenario, &self.device.handle) {
                         (Scenario::Network, None) => Box::new(Network::new(pool, weights, files, batch)?),
                         (Scenario::Network, Some(device)) => {
-                            Box::new(DeviceClassify::new(pool, device, weights, files, batch)?)
+                            Box::new(DeviceClassify::new(pool, device, weights, files, batch, self.common.ops)?)
                         }
                         (_, None) => Box::new(Front::input(pool, weights)),
-                        (_, Some(device)) => Box::new(DeviceFront::input(pool, device, weights, batch)?),
+                        (_, Some(device)) => {
+                            Box::new(DeviceFront::input(pool, device, weights, batch, self.common.ops)?)
+                        }
                     };
                     self.measure(workload.as_mut(), settings)?;
                 }
@@ -310,6 +315,7 @@ impl<'a> Bench<'a> {
                     for in_flight in &args.in_flight {
                         let session = Session::builder(&model.weights)
                             .device(self.device.kind)
+                            .ops_choice(self.common.ops)
                             .max_batch(batch.get())
                             .policy(args.policy)
                             .topk(1)
@@ -335,7 +341,10 @@ impl<'a> Bench<'a> {
     }
 
     fn settings(&self, scenario: Scenario, batch: usize, threads: usize) -> Settings {
-        let device = self.device.kind.to_string();
+        let device = match self.common.ops {
+            OpsChoice::Kernels => self.device.kind.to_string(),
+            OpsChoice::Libraries => format!("{}+{}", self.device.kind, self.common.ops),
+        };
         Settings { scenario, device, model: None, batch, in_flight: 1, threads, arrivals: None }
     }
 

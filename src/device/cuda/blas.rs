@@ -1,9 +1,9 @@
 //! Convolutions of 1 x 1 taps and stride 1 as plain matrix products, by cuBLASLt: bias, residual (as beta C) and ReLU in its epilogue.
 //! (cuBLASLt's documentation: cublasLtMatmul, epilogues.)
 
-use super::library::{Wanted, functions};
+use super::library::{LibraryError, Wanted, functions};
+use crate::Result;
 use crate::abi::ConvolveParams;
-use crate::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::{null, null_mut};
@@ -19,6 +19,7 @@ const CUBLASLT: Wanted = Wanted {
 mod value {
     use std::ffi::c_int;
     pub const SUCCESS: c_int = 0;
+    pub const ALLOC_FAILED: c_int = 3;
     pub const NOT_SUPPORTED: c_int = 15;
     pub const COMPUTE_32F: c_int = 68;
     pub const R_32F: c_int = 0;
@@ -30,6 +31,8 @@ mod value {
     pub const EPILOGUE_BIAS: c_int = 4;
     pub const EPILOGUE_RELU_BIAS: c_int = 6;
     pub const PREF_MAX_WORKSPACE_BYTES: c_int = 1;
+    /// Of A, B, C and D: weights, input, residual, output.
+    pub const PREF_MIN_ALIGNMENT_BYTES: [c_int; 4] = [5, 6, 7, 8];
 }
 
 /// `cublasLtMatmulAlgo_t`.
@@ -87,6 +90,16 @@ pub(super) struct ProductShape {
     /// 0 where there is none.
     residual_pitch: u32,
     has_relu: bool,
+    /// Of weights, input, residual, output and bias: an algorithm is chosen for what these addresses are multiples of.
+    alignments: [u32; 5],
+}
+
+/// What cuBLASLt takes for granted unless it is told otherwise. Wider accesses than this it has none.
+const MAX_ALIGNMENT_BYTES: u32 = 256;
+
+/// The greatest power of two, up to [`MAX_ALIGNMENT_BYTES`], that an address is a multiple of.
+fn alignment_of(address: usize) -> u32 {
+    1 << address.trailing_zeros().min(MAX_ALIGNMENT_BYTES.trailing_zeros())
 }
 
 /// A shape and where its matrices are.
@@ -100,10 +113,11 @@ pub(super) struct Product {
     output: *mut c_void,
 }
 
-/// The products that a convolution is made of, one for each output; none, if it is no plain product.
+/// The products that a convolution is made of, one for each output; none, if it is no plain product, or has no bias in f16.
 pub(super) fn products_of(params: &ConvolveParams) -> Vec<Product> {
     let taps = [params.kernel_height, params.kernel_width, params.stride_y, params.stride_x, params.upsampling];
-    if taps != [1; 5] || params.pad_top != 0 || params.pad_left != 0 || params.is_float != 0 {
+    let is_plain = taps == [1; 5] && params.pad_top == 0 && params.pad_left == 0 && params.is_float == 0;
+    if !is_plain || params.bias_half.is_null() {
         return Vec::new();
     }
     let mut first_column = 0;
@@ -114,6 +128,12 @@ pub(super) fn products_of(params: &ConvolveParams) -> Vec<Product> {
             break;
         }
         let residual = if output_idx == 0 { params.residual } else { null() };
+        // In bounds: rows of weights, and biases, up to `num_columns`.
+        let weights = params.weights.wrapping_add(first_column as usize * params.depth as usize);
+        let bias = params.bias_half.wrapping_add(first_column as usize);
+        let output_address = output.values as usize;
+        let residual_address = if residual.is_null() { output_address } else { residual as usize };
+        let addresses = [weights as usize, params.input as usize, residual_address, output_address, bias as usize];
         let shape = ProductShape {
             rows: params.num_rows,
             columns: columns_end - first_column,
@@ -123,16 +143,9 @@ pub(super) fn products_of(params: &ConvolveParams) -> Vec<Product> {
             output_pitch: output.pitch,
             residual_pitch: if residual.is_null() { 0 } else { params.residual_pitch },
             has_relu: output.has_relu != 0,
+            alignments: addresses.map(alignment_of),
         };
-        products.push(Product {
-            shape,
-            input: params.input,
-            // In bounds: rows of weights, and biases, up to `num_columns`.
-            weights: params.weights.wrapping_add(first_column as usize * params.depth as usize),
-            bias: params.bias_half.wrapping_add(first_column as usize),
-            residual,
-            output: output.values,
-        });
+        products.push(Product { shape, input: params.input, weights, bias, residual, output: output.values });
         first_column = columns_end;
     }
     products
@@ -163,19 +176,32 @@ impl Blas {
         let functions = Functions::of(CUBLASLT.load()?)?;
         let mut handle = null_mut();
         // SAFETY: writes one handle.
-        check(unsafe { (functions.cublasLtCreate)(&mut handle) }, "starting cuBLASLt")?;
+        check(unsafe { (functions.cublasLtCreate)(&mut handle) }, "starting it")
+            .map_err(|error| error.not_started(error.code == value::ALLOC_FAILED))?;
         Ok(Self { functions, handle, prepared: HashMap::new() })
     }
 
     /// Whether cuBLASLt can do a product; asks it at the first one of a shape. The context is current.
-    pub fn prepare(&mut self, product: &Product, workspace_bytes: usize) -> Result<bool> {
+    pub fn prepare(&mut self, product: &Product, workspace_bytes: usize) -> Result<bool, LibraryError> {
         if let Some(known) = self.prepared.get(&product.shape) {
             return Ok(known.is_some());
         }
-        let prepared = self.ask(product, workspace_bytes)?;
+        // Whatever it fails with, it is not asked again.
+        let answer = self.ask(product, workspace_bytes);
+        let (prepared, answer) = match answer {
+            Ok(prepared) => (prepared, None),
+            Err(error) => (None, Some(error)),
+        };
         let is_able = prepared.is_some();
         self.prepared.insert(product.shape, prepared);
-        Ok(is_able)
+        answer.map_or(Ok(is_able), Err)
+    }
+
+    /// Products of this shape are not for cuBLASLt from now on.
+    pub fn give_up(&mut self, product: &Product) {
+        if let Some(prepared) = self.prepared.insert(product.shape, None).flatten() {
+            self.destroy(&prepared);
+        }
     }
 
     /// Puts a prepared product on the stream. The context is current.
@@ -188,9 +214,9 @@ impl Blas {
         workspace: *mut c_void,
         workspace_bytes: usize,
         stream: *mut c_void,
-    ) -> Result<()> {
+    ) -> Result<(), LibraryError> {
         let Some(Some(prepared)) = self.prepared.get(&product.shape) else {
-            return Err(Error::new(ErrorKind::Internal, "a product that cuBLASLt was not asked about"));
+            return check(value::NOT_SUPPORTED, "looking for a product that it was not asked about");
         };
         let [weights, input, residual, output] = prepared.layouts;
         let (one, zero) = (1f32, 0f32);
@@ -221,10 +247,10 @@ impl Blas {
                 stream,
             )
         };
-        check(code, "multiplying with cuBLASLt")
+        check(code, "multiplying")
     }
 
-    fn set<T>(&self, description: Handle, attribute: c_int, value: &T) -> Result<()> {
+    fn set<T>(&self, description: Handle, attribute: c_int, value: &T) -> Result<(), LibraryError> {
         // SAFETY: a live description, and as many bytes as the attribute's type has.
         let code = unsafe {
             (self.functions.cublasLtMatmulDescSetAttribute)(
@@ -234,10 +260,10 @@ impl Blas {
                 size_of::<T>(),
             )
         };
-        check(code, "describing a product to cuBLASLt")
+        check(code, "taking the description of a product")
     }
 
-    fn layout(&self, rows: u32, columns: u32, pitch: u32) -> Result<Handle> {
+    fn layout(&self, rows: u32, columns: u32, pitch: u32) -> Result<Handle, LibraryError> {
         let mut layout = null_mut();
         // SAFETY: writes one handle.
         let code = unsafe {
@@ -249,18 +275,18 @@ impl Blas {
                 pitch.into(),
             )
         };
-        check(code, "describing a matrix to cuBLASLt").map(|()| layout)
+        check(code, "taking the description of a matrix").map(|()| layout)
     }
 
     /// Describes the shape and asks for the algorithm that cuBLASLt thinks the fastest. cuBLASLt's matrices are column-major, so it is told of
     /// the transposed product: out^T = weights input^T.
-    fn ask(&self, product: &Product, workspace_bytes: usize) -> Result<Option<Prepared>> {
+    fn ask(&self, product: &Product, workspace_bytes: usize) -> Result<Option<Prepared>, LibraryError> {
         let shape = &product.shape;
         let functions = &self.functions;
         let mut description = null_mut();
         // SAFETY: writes one handle.
         let code = unsafe { (functions.cublasLtMatmulDescCreate)(&mut description, value::COMPUTE_32F, value::R_32F) };
-        check(code, "describing a product to cuBLASLt")?;
+        check(code, "taking the description of a product")?;
         self.set(description, value::DESC_TRANSA, &value::OP_T)?;
         let epilogue = if shape.has_relu { value::EPILOGUE_RELU_BIAS } else { value::EPILOGUE_BIAS };
         self.set(description, value::DESC_EPILOGUE, &epilogue)?;
@@ -279,12 +305,22 @@ impl Blas {
         let mut num_found = 0;
         // SAFETY: live handles; one result is asked for, and there is room for one.
         let code = unsafe {
-            check((functions.cublasLtMatmulPreferenceCreate)(&mut preference), "making a preference of cuBLASLt")?;
+            check((functions.cublasLtMatmulPreferenceCreate)(&mut preference), "making a preference")?;
             let attribute = value::PREF_MAX_WORKSPACE_BYTES;
             let limit = (&raw const workspace_bytes).cast();
             let code =
                 (functions.cublasLtMatmulPreferenceSetAttribute)(preference, attribute, limit, size_of::<usize>());
-            check(code, "limiting the workspace of cuBLASLt")?;
+            check(code, "limiting its workspace")?;
+            for (attribute, alignment) in value::PREF_MIN_ALIGNMENT_BYTES.into_iter().zip(&shape.alignments) {
+                let bytes: *const u32 = alignment;
+                let code = (functions.cublasLtMatmulPreferenceSetAttribute)(
+                    preference,
+                    attribute,
+                    bytes.cast(),
+                    size_of::<u32>(),
+                );
+                check(code, "being told of alignments")?;
+            }
             let code = (functions.cublasLtMatmulAlgoGetHeuristic)(
                 self.handle,
                 description,
@@ -307,7 +343,7 @@ impl Blas {
             return if code == value::NOT_SUPPORTED {
                 Ok(None)
             } else {
-                check(code, "asking cuBLASLt for an algorithm").map(|()| None)
+                check(code, "looking for an algorithm").map(|()| None)
             };
         }
         Ok(Some(prepared))
@@ -332,12 +368,8 @@ impl Drop for Blas {
     }
 }
 
-fn check(code: c_int, doing: &str) -> Result<()> {
-    if code == value::SUCCESS {
-        Ok(())
-    } else {
-        Err(Error::new(ErrorKind::Device, format!("cuBLAS error {code} while {doing}")))
-    }
+fn check(code: c_int, doing: &'static str) -> Result<(), LibraryError> {
+    if code == value::SUCCESS { Ok(()) } else { Err(LibraryError { library: "cuBLASLt", code, doing }) }
 }
 
 #[cfg(test)]
@@ -383,6 +415,23 @@ mod tests {
         assert_eq!(second.weights as usize, 0x10000 + 24 * 32 * 2);
         assert_eq!(second.bias as usize, 0x2000 + 24 * 2);
         assert!(second.residual.is_null());
+    }
+
+    #[test]
+    fn alignments_are_those_of_the_addresses() {
+        assert_eq!([0x1000, 0x1010, 0x1180, 0x1002, 0].map(alignment_of), [256, 16, 128, 2, 256]);
+        let mut params = params();
+        let [first, second] = products_of(&params)[..] else { panic!("two products") };
+        assert_eq!(first.shape.alignments, [256; 5]);
+        // 24 rows of 32 weights lie before the second's, and 24 biases; without a residual the output stands for it.
+        assert_eq!(second.shape.alignments, [256, 256, 256, 256, 16]);
+        params.input = 0x4010 as *const u16;
+        assert_ne!(products_of(&params)[0].shape, first.shape, "another algorithm, if need be");
+    }
+
+    #[test]
+    fn without_a_bias_in_half_precision_there_is_no_product() {
+        assert!(products_of(&ConvolveParams { bias_half: null(), ..params() }).is_empty());
     }
 
     #[test]

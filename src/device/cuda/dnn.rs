@@ -1,8 +1,8 @@
 //! Convolutions by cuDNN 9: `cudnnConvolutionBiasActivationForward`, which adds bias and residual and applies ReLU in the same kernel.
 
-use super::library::{Wanted, functions};
+use super::library::{LibraryError, Wanted, functions};
+use crate::Result;
 use crate::abi::ConvolveParams;
-use crate::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -18,7 +18,9 @@ const CUDNN: Wanted = Wanted {
 mod value {
     use std::ffi::c_int;
     pub const SUCCESS: c_int = 0;
-    pub const ALLOC_FAILED: c_int = 2;
+    /// On the host, on the device.
+    pub const ALLOCATION_FAILED: std::ops::RangeInclusive<c_int> = 4003..=4004;
+    pub const NOT_SUPPORTED_SHAPE: c_int = 3002;
     /// NOT_SUPPORTED and its kinds: 3000 to 3999.
     pub const NOT_SUPPORTED: std::ops::Range<c_int> = 3000..4000;
     pub const DATA_FLOAT: c_int = 0;
@@ -97,7 +99,7 @@ pub(super) struct ConvolutionShape {
 
 impl ConvolutionShape {
     /// The shape of `params`; `None` for what cuDNN's descriptors cannot say: padding that differs between sides, padded rows of weights, two
-    /// outputs, a residual of another pitch than the output.
+    /// outputs, a residual of another pitch than the output, a bias that f16 cannot hold.
     pub fn of(params: &ConvolveParams) -> Option<Self> {
         let int = |value: u32| c_int::try_from(value).ok();
         let output = &params.outputs[0];
@@ -111,7 +113,7 @@ impl ConvolutionShape {
         let high = positions(params.input_height, params.pad_top, params.kernel_height, params.stride_y)?;
         let wide = positions(params.input_width, params.pad_left, params.kernel_width, params.stride_x)?;
         let is_symmetric = (high, wide) == (params.windows_high, params.windows_wide);
-        if !is_one_output || !is_dense || !has_fitting_residual || !is_symmetric {
+        if !is_one_output || !is_dense || !has_fitting_residual || !is_symmetric || params.bias_half.is_null() {
             return None;
         }
         Some(Self {
@@ -158,20 +160,33 @@ impl Dnn {
         let functions = Functions::of(CUDNN.load()?)?;
         let mut handle = null_mut();
         // SAFETY: writes one handle.
-        check(unsafe { (functions.cudnnCreate)(&mut handle) }, "starting cuDNN")?;
+        check(unsafe { (functions.cudnnCreate)(&mut handle) }, "starting it")
+            .map_err(|error| error.not_started(value::ALLOCATION_FAILED.contains(&error.code)))?;
         Ok(Self { functions, handle, prepared: HashMap::new() })
     }
 
     /// Whether cuDNN can do a shape; asks it at the first one. The context is current.
-    pub fn prepare(&mut self, shape: &ConvolutionShape, workspace_bytes: usize) -> Result<bool> {
+    pub fn prepare(&mut self, shape: &ConvolutionShape, workspace_bytes: usize) -> Result<bool, LibraryError> {
         if let Some(known) = self.prepared.get(shape) {
             return Ok(known.is_some());
         }
-        let prepared = self.describe(shape)?;
-        let prepared = self.choose_algorithm(prepared, shape, workspace_bytes)?;
+        // Whatever it fails with, it is not asked again.
+        let described = self.describe(shape);
+        let answer = described.and_then(|prepared| self.choose_algorithm(prepared, shape, workspace_bytes));
+        let (prepared, answer) = match answer {
+            Ok(prepared) => (prepared, None),
+            Err(error) => (None, Some(error)),
+        };
         let is_able = prepared.is_some();
         self.prepared.insert(*shape, prepared);
-        Ok(is_able)
+        answer.map_or(Ok(is_able), Err)
+    }
+
+    /// Convolutions of this shape are not for cuDNN from now on.
+    pub fn give_up(&mut self, shape: &ConvolutionShape) {
+        if let Some(prepared) = self.prepared.insert(*shape, None).flatten() {
+            self.destroy(&prepared);
+        }
     }
 
     /// Puts a prepared convolution on the stream. The context is current.
@@ -185,9 +200,9 @@ impl Dnn {
         workspace: *mut c_void,
         workspace_bytes: usize,
         stream: *mut c_void,
-    ) -> Result<()> {
+    ) -> Result<(), LibraryError> {
         let Some(Some(prepared)) = self.prepared.get(shape) else {
-            return Err(Error::new(ErrorKind::Internal, "a convolution that cuDNN was not asked about"));
+            return check(value::NOT_SUPPORTED.start, "looking for a convolution that it was not asked about");
         };
         let (one, zero) = (1f32, 0f32);
         let output = params.outputs[0].values;
@@ -197,7 +212,7 @@ impl Dnn {
         };
         // SAFETY: the caller's; the descriptors say what the pointers point at.
         unsafe {
-            check((self.functions.cudnnSetStream)(self.handle, stream), "giving cuDNN a stream")?;
+            check((self.functions.cudnnSetStream)(self.handle, stream), "taking a stream")?;
             let code = (self.functions.cudnnConvolutionBiasActivationForward)(
                 self.handle,
                 &one,
@@ -218,21 +233,30 @@ impl Dnn {
                 prepared.output,
                 output,
             );
-            check(code, "convolving with cuDNN")
+            check(code, "convolving")
         }
     }
 
     /// An f16 tensor of NHWC with a pitch.
-    fn tensor(&self, (images, channels, height, width): (c_int, c_int, c_int, c_int), pitch: c_int) -> Result<Handle> {
+    fn tensor(
+        &self,
+        (images, channels, height, width): (c_int, c_int, c_int, c_int),
+        pitch: c_int,
+    ) -> Result<Handle, LibraryError> {
         let mut tensor = null_mut();
         // SAFETY: writes one handle, then describes it.
         unsafe {
-            check((self.functions.cudnnCreateTensorDescriptor)(&mut tensor), "describing a tensor to cuDNN")?;
+            check((self.functions.cudnnCreateTensorDescriptor)(&mut tensor), "taking the description of a tensor")?;
             let line = width.checked_mul(pitch);
             let image = line.and_then(|line| line.checked_mul(height));
-            let too_large =
-                || Error::new(ErrorKind::Usage, "a batch that is too large for cuDNN: take fewer images per turn");
-            let (line, image) = (line.ok_or_else(too_large)?, image.ok_or_else(too_large)?);
+            let (Some(line), Some(image)) = (line, image) else {
+                (self.functions.cudnnDestroyTensorDescriptor)(tensor);
+                return Err(LibraryError {
+                    library: LIBRARY,
+                    code: value::NOT_SUPPORTED_SHAPE,
+                    doing: "counting so many values",
+                });
+            };
             let code = (self.functions.cudnnSetTensor4dDescriptorEx)(
                 tensor,
                 value::DATA_HALF,
@@ -245,12 +269,12 @@ impl Dnn {
                 line,
                 pitch,
             );
-            check(code, "describing a tensor to cuDNN")?;
+            check(code, "taking the description of a tensor")?;
         }
         Ok(tensor)
     }
 
-    fn describe(&self, shape: &ConvolutionShape) -> Result<Prepared> {
+    fn describe(&self, shape: &ConvolutionShape) -> Result<Prepared, LibraryError> {
         let functions = &self.functions;
         let input = self.tensor((shape.images, shape.channels, shape.input.0, shape.input.1), shape.input_pitch)?;
         let output = self.tensor((shape.images, shape.columns, shape.output.0, shape.output.1), shape.output_pitch)?;
@@ -258,7 +282,7 @@ impl Dnn {
         let [mut filter, mut convolution, mut activation] = [null_mut(); 3];
         // SAFETY: each call writes one handle, or describes one.
         unsafe {
-            let doing = "describing a convolution to cuDNN";
+            let doing = "taking the description of a convolution";
             check((functions.cudnnCreateFilterDescriptor)(&mut filter), doing)?;
             let (height, width) = shape.kernel;
             let (half, format) = (value::DATA_HALF, value::TENSOR_NHWC);
@@ -301,7 +325,7 @@ impl Dnn {
         prepared: Prepared,
         shape: &ConvolutionShape,
         workspace_bytes: usize,
-    ) -> Result<Option<Prepared>> {
+    ) -> Result<Option<Prepared>, LibraryError> {
         const MAX_RESULTS: usize = 8;
         let mut results = [AlgorithmResult::default(); MAX_RESULTS];
         let mut num_results = 0;
@@ -327,7 +351,7 @@ impl Dnn {
         if value::NOT_SUPPORTED.contains(&code) {
             Ok(None)
         } else {
-            check(code, "asking cuDNN for an algorithm").map(|()| None)
+            check(code, "looking for an algorithm").map(|()| None)
         }
     }
 
@@ -364,13 +388,10 @@ fn first_usable(results: &[AlgorithmResult], has_relu: bool, workspace_bytes: us
     results.iter().find(is_usable).map(|result| result.algorithm)
 }
 
-fn check(code: c_int, doing: &str) -> Result<()> {
-    let kind = match code {
-        value::SUCCESS => return Ok(()),
-        value::ALLOC_FAILED => ErrorKind::OutOfMemory,
-        _ => ErrorKind::Device,
-    };
-    Err(Error::new(kind, format!("cuDNN error {code} while {doing}")))
+const LIBRARY: &str = "cuDNN";
+
+fn check(code: c_int, doing: &'static str) -> Result<(), LibraryError> {
+    if code == value::SUCCESS { Ok(()) } else { Err(LibraryError { library: LIBRARY, code, doing }) }
 }
 
 #[cfg(test)]
@@ -382,6 +403,7 @@ mod tests {
         let output =
             ConvolveOutput { values: 0x1000 as *mut c_void, pitch: 128, columns_end: 64, has_relu: 1, reserved: 0 };
         ConvolveParams {
+            bias_half: 0x2000 as *const u16,
             outputs: [output, ConvolveOutput::default()],
             num_rows: 3 * 14 * 10,
             num_columns: 64,
@@ -412,7 +434,8 @@ mod tests {
 
     #[test]
     fn what_descriptors_cannot_say_has_none() {
-        let changes: [fn(&mut ConvolveParams); 5] = [
+        let changes: [fn(&mut ConvolveParams); 6] = [
+            |p| p.bias_half = std::ptr::null(),
             // TensorFlow's "same": more zeros on one side.
             |p| p.windows_wide = 11,
             |p| p.depth += 32,

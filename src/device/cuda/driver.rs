@@ -90,7 +90,8 @@ driver! {
     cuStreamCreate(*mut CUstream, c_uint);
     cuStreamDestroy_v2(CUstream);
     cuStreamGetCtx(CUstream, *mut CUcontext);
-    cuStreamSynchronize(CUstream);
+    cuStreamIsCapturing(CUstream, *mut c_int);
+    cuStreamQuery(CUstream);
     cuStreamWaitEvent(CUstream, CUevent, c_uint);
     cuEventCreate(*mut CUevent, c_uint);
     cuEventDestroy_v2(CUevent);

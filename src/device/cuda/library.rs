@@ -2,6 +2,8 @@
 
 use crate::{Error, ErrorKind, Result};
 use libloading::Library;
+use std::ffi::c_int;
+use std::fmt;
 
 /// What to look for, and what to say where it is not found.
 pub(super) struct Wanted {
@@ -31,6 +33,30 @@ impl Wanted {
         let file = files[0];
         let message = format!("{name} ({file}) is not on this machine: {remedy}; {otherwise}");
         Err(Error::new(ErrorKind::NoLibrary, message))
+    }
+}
+
+/// A call of a library that failed. Whether the device is lost with it, its stream says ([`super::Cuda::stream_state`]), not the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LibraryError {
+    pub library: &'static str,
+    pub code: c_int,
+    /// Completes "while ...".
+    pub doing: &'static str,
+}
+
+impl fmt::Display for LibraryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { library, code, doing } = self;
+        write!(f, "{library} error {code} while {doing}")
+    }
+}
+
+impl LibraryError {
+    /// As the answer to whoever asks for the library: it does not start.
+    pub fn not_started(self, is_out_of_memory: bool) -> Error {
+        let kind = if is_out_of_memory { ErrorKind::OutOfMemory } else { ErrorKind::NoLibrary };
+        Error::new(kind, format!("{self}: it does not start; without it, dctflow's own kernels do the work"))
     }
 }
 

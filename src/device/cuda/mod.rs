@@ -13,20 +13,20 @@ mod modules;
 mod recordings;
 
 pub use cupti::{Activity, ActivityKind, Cupti};
-pub use library_ops::{Libraries, LibraryOps};
+pub use library_ops::{Libraries, LibraryOps, OpsCounts};
 
-use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, MemoryMeter, StreamHandle};
+use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, MemoryMeter, Ops, StreamHandle};
 use crate::{Error, ErrorKind, Result};
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUgraphExec, CUstream, CUstream_flags,
-    CUstreamCaptureMode,
+    CUstreamCaptureMode, CUstreamCaptureStatus,
 };
 use driver::Driver;
 use modules::Module;
 use recordings::{KeptOff, RECORDINGS};
 use std::ffi::c_int;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// One GPU.
@@ -37,6 +37,22 @@ pub struct Cuda {
     module: Option<Module>,
     info: DeviceInfo,
     memory_meter: MemoryMeter,
+    /// For waits of the host, as many as there were at one time.
+    wait_events: Mutex<Vec<EventHandle>>,
+}
+
+/// `CU_STREAM_PER_THREAD`: not one stream, but another one in each thread that names it.
+const STREAM_PER_THREAD: u64 = 2;
+
+/// What a stream says of itself when a library has failed on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamState {
+    /// It works: what failed was the library's affair.
+    Works,
+    /// It is recorded, and the recording goes on.
+    IsRecorded,
+    /// Its recording is spoilt.
+    IsSpoilt,
 }
 
 // SAFETY: the driver's handles may be used by any thread that has made the context current, which every method does first.
@@ -67,7 +83,8 @@ impl Cuda {
         // SAFETY: writes one handle.
         driver.check(unsafe { (driver.cuDevicePrimaryCtxRetain)(&mut context, device) }, "opening the GPU")?;
         // From here on, dropping `cuda` gives everything back.
-        let mut cuda = Self { driver, device, context, module: None, info, memory_meter: MemoryMeter::default() };
+        let (memory_meter, wait_events) = (MemoryMeter::default(), Mutex::default());
+        let mut cuda = Self { driver, device, context, module: None, info, memory_meter, wait_events };
         cuda.enter()?;
         cuda.module = Some(Module::load(driver, (major, minor), cuda.info.max_smem_bytes)?);
         Ok(Arc::new(cuda))
@@ -86,6 +103,37 @@ impl Cuda {
         // SAFETY: waits; nothing else.
         let _ = self.enter().map(|()| unsafe { (self.driver.cuCtxSynchronize)() });
         kept_off
+    }
+
+    fn lock_wait_events(&self) -> MutexGuard<'_, Vec<EventHandle>> {
+        self.wait_events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_on_host(&self, event: EventHandle, doing: &str) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the event is alive: made by this device, and kept by whoever waits for it.
+        self.driver.check(unsafe { (self.driver.cuEventSynchronize)(event.cuda()) }, doing)
+    }
+
+    /// Whether a library's failure on a stream was the device's, too.
+    ///
+    /// # Errors
+    /// `Device`: it was; the device answers nothing else from now on.
+    fn stream_state(&self, stream: StreamHandle) -> Result<StreamState> {
+        self.enter()?;
+        let mut status: c_int = 0;
+        // SAFETY: a live stream's handle; writes one integer.
+        let code = unsafe { (self.driver.cuStreamIsCapturing)(stream.cuda(), &mut status) };
+        self.driver.check(code, "asking whether a stream is recorded")?;
+        if status == CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_ACTIVE as c_int {
+            return Ok(StreamState::IsRecorded);
+        }
+        if status == CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_INVALIDATED as c_int {
+            return Ok(StreamState::IsSpoilt);
+        }
+        // SAFETY: a live stream's handle.
+        let code = unsafe { (self.driver.cuStreamQuery)(stream.cuda()) };
+        self.driver.check_ready(code, "asking whether a stream still works").map(|_| StreamState::Works)
     }
 }
 
@@ -144,6 +192,10 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
 impl Drop for Cuda {
     fn drop(&mut self) {
         let _kept_off = self.finish_all();
+        for event in std::mem::take(&mut *self.lock_wait_events()) {
+            // SAFETY: made by this device, and nobody waits for it any more.
+            unsafe { self.destroy_event(event) };
+        }
         if let Some(module) = &self.module {
             module.unload(self.driver);
         }
@@ -219,6 +271,11 @@ impl Device for Cuda {
 
     unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle> {
         self.enter()?;
+        if raw == STREAM_PER_THREAD {
+            let message = "the stream 0x2 (CU_STREAM_PER_THREAD) is another one in each thread, so that no other thread can wait for it: \
+                           make a stream of its own and join that";
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
         let stream = StreamHandle(raw);
         let mut context = std::ptr::null_mut();
         let code = unsafe { (self.driver.cuStreamGetCtx)(stream.cuda(), &mut context) };
@@ -236,14 +293,20 @@ impl Device for Cuda {
     }
 
     unsafe fn synchronize_stream(&self, stream: StreamHandle) -> Result<()> {
-        self.enter()?;
-        self.driver.check(unsafe { (self.driver.cuStreamSynchronize)(stream.cuda()) }, "waiting for a stream")
+        // cuStreamSynchronize spins, unless the context was told otherwise, which is the process's affair. An event made for it sleeps.
+        let taken = self.lock_wait_events().pop();
+        let event = taken.map_or_else(|| self.create_event(), Ok)?;
+        let recorded = unsafe { self.record_event(stream, event) };
+        let waited = recorded.and_then(|()| self.wait_on_host(event, "waiting for a stream"));
+        self.lock_wait_events().push(event);
+        waited
     }
 
     fn create_event(&self) -> Result<EventHandle> {
         self.enter()?;
         let mut event = std::ptr::null_mut();
-        let flags = CUevent_flags::CU_EVENT_DEFAULT as u32;
+        // Whoever waits for it sleeps: a slot that spins takes a core from those that plan and decode.
+        let flags = CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32;
         self.driver.check(unsafe { (self.driver.cuEventCreate)(&mut event, flags) }, "making an event")?;
         Ok(EventHandle(event as u64))
     }
@@ -271,8 +334,7 @@ impl Device for Cuda {
     }
 
     unsafe fn synchronize_event(&self, event: EventHandle) -> Result<()> {
-        self.enter()?;
-        self.driver.check(unsafe { (self.driver.cuEventSynchronize)(event.cuda()) }, "waiting for an event")
+        self.wait_on_host(event, "waiting for an event")
     }
 
     unsafe fn elapsed(&self, from: EventHandle, to: EventHandle) -> Result<Duration> {
@@ -348,7 +410,8 @@ impl Device for Cuda {
 
     unsafe fn begin_capture(&self, stream: StreamHandle) -> Result<()> {
         self.enter()?;
-        // Of this thread alone: others may take memory meanwhile.
+        // The mode that limits others least and still reports this thread's own mistakes: other threads may take memory meanwhile. That nobody
+        // can wait for the whole context holds in every mode.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as u32;
         RECORDINGS.begin();
         let code = unsafe { (self.driver.cuStreamBeginCapture_v2)(stream.cuda(), mode) };
@@ -378,6 +441,10 @@ impl Device for Cuda {
         if self.enter().is_ok() {
             unsafe { (self.driver.cuGraphExecDestroy)(graph.0 as CUgraphExec) };
         }
+    }
+
+    fn library_ops(self: Arc<Self>) -> Result<Arc<dyn Ops>> {
+        Ok(Arc::new(LibraryOps::new(&self, Libraries { cublaslt: true, cudnn: true })?))
     }
 
     fn start_profiler(&self) -> Result<()> {

@@ -135,7 +135,7 @@ impl Lowerer<'_> {
             is_float: false,
             weights: Region::default(),
             bias: Region::default(),
-            bias_half: Region::default(),
+            bias_half: None,
         }
     }
 
@@ -204,8 +204,10 @@ fn output_of(conv: &ConvStep) -> Output {
     Output { slice: conv.output, has_relu: conv.activation == Activation::Relu }
 }
 
-fn to_halves(values: &[f32]) -> Vec<f16> {
-    values.iter().map(|&value| f16::from_f32(value)).collect()
+/// `None` if one is beyond the range of f16.
+fn to_halves(values: &[f32]) -> Option<Vec<f16>> {
+    let halves: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
+    halves.iter().all(|half| half.is_finite()).then_some(halves)
 }
 
 /// `[depth][columns]` as `[columns][depth]`.
@@ -325,7 +327,7 @@ pub(super) fn place_constants(drafts: Vec<Draft>) -> (Vec<NetworkStep>, Vec<u8>)
         match (&mut step.operation, &draft.floats[..]) {
             (Operation::Convolve(convolution), [bias]) => {
                 convolution.bias = put_floats(bias);
-                convolution.bias_half = put(bytemuck::cast_slice(&to_halves(bias)));
+                convolution.bias_half = to_halves(bias).map(|halves| put(bytemuck::cast_slice(&halves)));
                 convolution.weights = put(bytemuck::cast_slice(&draft.weights));
             }
             (Operation::PlaceChannels { affine, .. }, [scale, shift]) => {

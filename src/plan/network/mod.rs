@@ -110,8 +110,8 @@ pub struct Convolution {
     pub weights: Region,
     /// f32 `[num_columns]`, padded to a multiple of 8.
     pub bias: Region,
-    /// The same in f16, for libraries.
-    pub bias_half: Region,
+    /// The same in f16, for libraries; `None` if one of them is beyond its range.
+    pub bias_half: Option<Region>,
 }
 
 impl Convolution {
