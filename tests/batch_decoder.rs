@@ -6,8 +6,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use dctflow::cpu;
-use dctflow::device::emulator::{Emulator, EmulatorOptions};
-use dctflow::device::{Device, Stream};
+use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
+use dctflow::device::{Device, DeviceBuffer, Stream};
+use dctflow::dlpack::{DataType, DlTensor, Exported};
 use dctflow::jpeg::{EntropyCoding, Limits, Plane, Process};
 use dctflow::plan::{DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage};
 use dctflow::resample::Transform;
@@ -147,6 +148,77 @@ fn coefficients_on_the_device_are_those_of_the_cpu() {
         assert_eq!(emulator.num_allocations(), first, "recycled memory is not used again");
     }
     assert_eq!((decoder.stats().on_device, decoder.stats().on_cpu.len()), (3 * 6, 2), "{:?}", decoder.stats());
+}
+
+/// Whoever joins the stream finds the coefficients there, in any schedule, with no wait of the host; and shares them through DLPack.
+#[test]
+fn coefficients_can_be_joined_and_shared() {
+    let files = files();
+    let mut odd = files[0].clone();
+    // No marker, and no data: the device gives such a file up.
+    let place = (odd.len() / 2..).find(|&place| odd[place - 1] != 0xFF).expect("such a byte");
+    odd.splice(place..place, [0xFF, 0x01]);
+    let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).chain([&odd[..]]).collect();
+    for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(3)] {
+        let options = EmulatorOptions { num_os_threads: 1, schedule, ..EmulatorOptions::default() };
+        let device: Arc<dyn Device> = Emulator::new(options).expect("an emulator");
+        let stream = Stream::new(&device).expect("a stream");
+        let mut decoder = BatchDecoder::new(&device).expect("a decoder");
+        for _ in 0..2 {
+            let in_flight = decoder.submit_to_device(&files).expect("no error of the device");
+            in_flight.join(&stream).expect("no error of the device");
+            let all = DeviceBuffer::new(&device, in_flight.buffer().len_bytes()).expect("memory");
+            stream.copy(all.all(), in_flight.buffer().all()).expect("no error of the device");
+            assert!(in_flight.places()[6].is_none() && in_flight.stream().handle() != stream.handle());
+            let coefficients = in_flight.finish().expect("no error of the device");
+            assert_eq!(coefficients.late(), [7]);
+            let mut copied = vec![0i16; all.len_bytes() / size_of::<i16>()];
+            stream.download_now(bytemuck::cast_slice_mut(&mut copied), all.all()).expect("no error of the device");
+            for (file_idx, image) in coefficients.places().into_iter().enumerate() {
+                let expected = cpu::decode(files[file_idx], &Limits::default());
+                let expected: Vec<&Plane> = expected.coefficients.iter().flat_map(|c| &c.planes).collect();
+                let planes = image.map_or(&[][..], |image| &image.planes);
+                assert_eq!(planes.len(), expected.len());
+                for (plane, expected) in planes.iter().zip(expected) {
+                    let exported = export(&coefficients, plane);
+                    // What was given up came after the copy on the joined stream.
+                    if file_idx != 7 {
+                        let first = plane.offset_bytes(coefficients.buffer()) / size_of::<i16>();
+                        assert!(own_blocks(expected) == strided(&copied[first..], &exported), "file {file_idx}");
+                    }
+                    assert!(download(&stream, &coefficients, plane) == own_blocks(expected));
+                }
+            }
+            decoder.recycle_after(coefficients, &stream).expect("no error of the device");
+        }
+        // Memory that somebody shares is not written by the next batch.
+        let coefficients = decoder.decode_to_device(&files[..1]).expect("no error of the device");
+        let (address, shared) = (coefficients.buffer().address(), Arc::clone(coefficients.buffer()));
+        decoder.recycle(coefficients);
+        let next = decoder.decode_to_device(&files[..1]).expect("no error of the device");
+        assert_ne!(next.buffer().address(), address);
+        drop(shared);
+    }
+}
+
+/// A plane as another program gets it.
+fn export(coefficients: &DeviceCoefficients, plane: &DevicePlane) -> Exported {
+    let buffer = coefficients.buffer();
+    let (shape, strides) = (plane.shape().map(|len| len as usize), plane.strides().map(|len| len as usize));
+    let offset_bytes = plane.offset_bytes(buffer);
+    Exported::from_device_strided(Arc::clone(buffer), 0, offset_bytes, DataType::I16, &shape, &strides)
+        .expect("a plane lies in its batch's memory")
+}
+
+/// Values by shape and strides, as they follow each other.
+fn strided(values: &[i16], exported: &Exported) -> Vec<i16> {
+    let DlTensor { strides, ndim, .. } = exported.managed().dl_tensor;
+    // SAFETY: as many strides as dimensions, which live as long as the tensor.
+    let strides = unsafe { std::slice::from_raw_parts(strides, ndim as usize) };
+    let &[blocks_high, blocks_wide, _] = exported.shape() else { panic!("three dimensions") };
+    let blocks = (0..blocks_high).flat_map(|by| (0..blocks_wide).map(move |bx| (by, bx)));
+    let starts = blocks.map(|(by, bx)| (by * strides[0] + bx * strides[1]) as usize);
+    starts.flat_map(|start| values[start..start + 64].iter().copied()).collect()
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn options(weights_path: &CStr) -> DctflowOptions {
         topk: 3,
         threads: 1,
         stream: null_mut(),
+        ops: null(),
+        no_graphs: 0,
     }
 }
 
@@ -58,6 +60,9 @@ fn files_go_in_and_outcomes_come_out() {
         }
         assert_eq!(dctflow_batch_push(batch, null(), 0, 3), DctflowCode::Ok);
         assert_eq!(dctflow_submit(session, batch, &mut ticket), DctflowCode::Ok);
+        dctflow_wait_until_on_its_way(ticket);
+        assert_eq!((dctflow_is_on_its_way(ticket), dctflow_is_on_its_way(null())), (1, 0));
+        assert_eq!(dctflow_session_trim(session), DctflowCode::Ok);
         // The batch is empty now and can be used again.
         let mut second = null_mut();
         while dctflow_try_submit(session, batch, &mut second) == DctflowCode::Busy {}

@@ -433,6 +433,7 @@ fn classify_says_the_same_of_files_on_the_emulator() {
         run.lines().into_iter().map(columns).collect::<Vec<_>>()
     };
     assert_eq!(statuses("emulator"), statuses("cpu"));
+    assert_eq!(statuses("emulator,cpu,emulator"), statuses("cpu"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ struct Apart {
 
 impl Hooks for Apart {
     fn around<R>(&self, call: Call, work: impl FnOnce() -> R) -> R {
-        if let Call::Upload { len_bytes } = call {
+        if let Call::Upload { len_bytes, .. } = call {
             self.uploaded_bytes.fetch_add(len_bytes as u64, Ordering::Relaxed);
         }
         IS_EMULATING.set(true);

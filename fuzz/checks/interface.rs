@@ -70,6 +70,8 @@ impl<'a> Program<'a> {
             topk: u32::from(settings >> 3 & 7),
             threads: 1,
             stream: null_mut(),
+            ops: odd_if(4),
+            no_graphs: u32::from(settings >> 5 & 1),
         };
         // SAFETY: the strings live until the end of the function.
         let code = unsafe { dctflow_session_new(&raw const options, &raw mut self.session) };

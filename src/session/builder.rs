@@ -202,6 +202,10 @@ impl<'a> SessionBuilder<'a> {
                 (Engine::Gpu(shared), DeviceSlots::new(slots))
             }
             None => {
+                if matches!(self.ops, Operations::Chosen(OpsChoice::Libraries)) {
+                    let message = "libraries for convolutions are a GPU's, and this session would run on the CPU";
+                    return Err(Error::new(ErrorKind::Usage, message));
+                }
                 let shared = cpu::Shared::new(self)?;
                 let slots = DeviceSlots::new((0..self.slots).map(|_| Cpu::new(Arc::clone(&shared))));
                 (Engine::Cpu(shared), slots)

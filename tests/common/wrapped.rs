@@ -17,11 +17,13 @@ use dctflow::device::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// A copy to the device.
-    Upload { len_bytes: usize },
+    Upload { from: usize, len_bytes: usize },
     /// A kernel is put on a stream.
     Launch { stream: StreamHandle },
     /// The host waits for a stream.
     SynchronizeStream { stream: StreamHandle },
+    /// A stream begins to be recorded.
+    BeginCapture,
     /// Any other.
     Other,
 }
@@ -84,7 +86,7 @@ impl<H: Hooks> Device for Wrapped<H> {
     ) -> Result<()> {
         // SAFETY: the caller's promises are those that the inner device asks for.
         let copy = || unsafe { self.inner.copy_to_device(stream, to, from, len_bytes) };
-        self.hooks.around(Call::Upload { len_bytes }, copy)
+        self.hooks.around(Call::Upload { from: from as usize, len_bytes }, copy)
     }
 
     unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()> {
@@ -112,7 +114,7 @@ impl<H: Hooks> Device for Wrapped<H> {
         unsafe fn copy_on_device(stream: StreamHandle, to: Address, from: Address, len_bytes: usize) -> Result<()> as Call::Other;
         unsafe fn fill(stream: StreamHandle, to: Address, byte: u8, len_bytes: usize) -> Result<()> as Call::Other;
         unsafe fn discard(stream: StreamHandle, address: Address, len_bytes: usize) -> Result<()> as Call::Other;
-        unsafe fn begin_capture(stream: StreamHandle) -> Result<()> as Call::Other;
+        unsafe fn begin_capture(stream: StreamHandle) -> Result<()> as Call::BeginCapture;
         unsafe fn end_capture(stream: StreamHandle) -> Result<GraphHandle> as Call::Other;
         unsafe fn launch_graph(stream: StreamHandle, graph: GraphHandle) -> Result<()> as Call::Other;
         unsafe fn destroy_graph(graph: GraphHandle) as Call::Other;

@@ -1,5 +1,5 @@
 /* A driver for a machine that has none: it does no work, but answers every call that dctflow makes. FAKE_CUDA says what is wrong with it, as
- * KEY=VALUE (init, version, count, major, fail). What is taken and not given back is reported when the context is released. */
+ * KEY=VALUE (init, version, count, major, fail, ...). What is taken and not given back is reported when the context is released. */
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@ static void *primary_context = NULL;
 /* Of the one stream that is recorded at a time, if there is one. */
 static atomic_int is_recording = 0;
 static atomic_int is_spoilt = 0;
+static _Thread_local void *current_context = NULL;
 
 static int setting(const char *key, int otherwise) {
     const char *settings = getenv("FAKE_CUDA");
@@ -51,11 +52,14 @@ int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; take(co
 int cuDevicePrimaryCtxRelease_v2(int device) {
     (void)device;
     give_back();
+    primary_context = NULL;
     printf("not given back: %ld\n", num_live);
     fflush(stdout);
     return 0;
 }
-int cuCtxSetCurrent(void *context) { return context == NULL; }
+int cuCtxSetCurrent(void *context) { current_context = context; return context == NULL; }
+/* For libraries beside this one. */
+int cuCtxGetCurrent(void **context) { *context = primary_context == NULL ? NULL : current_context; return 0; }
 int cuCtxSynchronize(void) {
     /* As the real one: refused while a stream of the context is recorded, by whatever thread, and the recording is lost. */
     is_spoilt |= is_recording;
@@ -111,13 +115,15 @@ int cuStreamCreate(void **stream, unsigned flags) { return flags == 1 ? take(str
 int cuStreamDestroy_v2(void *stream) { (void)stream; return give_back(); }
 /* The stream 0xF0 is another context's. */
 int cuStreamGetCtx(void *stream, void **context) { *context = stream == (void *)0xF0 ? NULL : primary_context; return 0; }
-int cuStreamSynchronize(void *stream) { (void)stream; return setting("synchronize", 0); }
+int cuStreamIsCapturing(void *stream, int *status) { (void)stream; *status = !is_recording ? 0 : is_spoilt ? 2 : 1; return 0; }
+int cuStreamQuery(void *stream) { (void)stream; return setting("stream", 0); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { (void)stream; (void)event; return (int)flags; }
-int cuEventCreate(void **event, unsigned flags) { (void)flags; return take(event); }
+/* Only such events let whoever waits for them sleep. */
+int cuEventCreate(void **event, unsigned flags) { return flags == 1 ? take(event) : 1; }
 int cuEventDestroy_v2(void *event) { (void)event; return give_back(); }
 int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return 0; }
 int cuEventQuery(void *event) { (void)event; return setting("query", 0); }
-int cuEventSynchronize(void *event) { (void)event; return 0; }
+int cuEventSynchronize(void *event) { (void)event; return setting("synchronize", 0); }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to) { (void)from; (void)to; *milliseconds = 1.5f; return 0; }
 int cuStreamBeginCapture_v2(void *stream, unsigned mode) {
     (void)stream;
@@ -142,6 +148,6 @@ int cuProfilerStop(void) { return 0; }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned smem_bytes,
                    void *stream, void **params, void **extra) {
     (void)function; (void)x; (void)y; (void)z; (void)smem_bytes; (void)stream;
-    return params == NULL || params[0] == NULL || extra != NULL || bx != 256 || by != 1 || bz != 1;
+    return params == NULL || params[0] == NULL || extra != NULL || (bx != 256 && bx != 128) || by != 1 || bz != 1;
 }
 #endif

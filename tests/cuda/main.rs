@@ -4,9 +4,10 @@
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
 use dctflow::abi::*;
-use dctflow::device::cuda::{Cuda, Cupti};
-use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, TraceDetail};
+use dctflow::device::cuda::{Cuda, Cupti, Libraries, LibraryOps};
+use dctflow::device::{Device, DeviceBuffer, Event, Grid, Ops, PinnedBuffer, Stream, TraceDetail};
 use dctflow::{ErrorKind, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, mpsc};
@@ -22,14 +23,12 @@ fn build_driver(folder: &Path, option: &str) -> PathBuf {
 fn build_library(folder: &Path, source: &str, names: &[&str], option: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda").join(source);
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    for name in names {
-        let mut command = Command::new(&compiler);
-        command
-            .args(["-shared", "-fPIC", "-Wall", "-Werror=implicit", option, "-o"])
-            .arg(folder.join(name))
-            .arg(&source);
-        assert!(command.status().expect("a C compiler").success(), "{command:?}");
-    }
+    let [first, others @ ..] = names else { panic!("a library has a name") };
+    let mut command = Command::new(&compiler);
+    command.args(["-shared", "-fPIC", "-Wall", "-Werror=implicit", option, "-o"]).arg(folder.join(first)).arg(&source);
+    assert!(command.status().expect("a C compiler").success(), "{command:?}");
+    // One library under several names, whichever it is loaded by.
+    others.iter().for_each(|name| std::fs::hard_link(folder.join(first), folder.join(name)).unwrap());
     folder.to_owned()
 }
 
@@ -95,6 +94,7 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     // SAFETY: the buffer is alive.
     unsafe { stream.launch_graph(&graph)? };
     record_beside_frees(&device, &stream)?;
+    panic_while_recording(&device, &stream)?;
     stream.record(&end)?;
     other.wait_for(&end)?;
     other.synchronize()?;
@@ -104,6 +104,12 @@ fn use_device(cuda: Arc<Cuda>) -> Result<()> {
     joined.record(&end)?;
     drop(joined);
     assert_eq!(foreign.unwrap_err().kind(), ErrorKind::Usage);
+    // SAFETY: the driver's own streams live as long as it does.
+    let [legacy, also_legacy, per_thread] = [0, 1, 2].map(|raw| unsafe { Stream::from_raw(&device, raw) });
+    legacy?.record(&end)?;
+    also_legacy?.record(&end)?;
+    let error = per_thread.unwrap_err();
+    assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("CU_STREAM_PER_THREAD"), "{error}");
     println!("happened: {}, {:?}", end.has_happened()?, start.elapsed(&end)?);
     Ok(())
 }
@@ -128,6 +134,161 @@ fn record_beside_frees(device: &Arc<dyn Device>, stream: &Stream) -> Result<()> 
         assert!(is_freed.recv().is_ok());
         recorded.map(drop)
     })
+}
+
+/// A stream that stays recorded is lost, and whoever gives memory back waits for its end.
+fn panic_while_recording(device: &Arc<dyn Device>, stream: &Stream) -> Result<()> {
+    let panicked = catch_unwind(AssertUnwindSafe(|| stream.capture(|| panic!("on purpose"))));
+    assert!(panicked.is_err());
+    let buffer = DeviceBuffer::new(device, 64)?;
+    let (freed, is_freed) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(buffer);
+        let _ = freed.send(());
+    });
+    assert!(is_freed.recv_timeout(Duration::from_secs(20)).is_ok(), "the recording has not ended");
+    stream.capture(|| Ok(())).map(drop)
+}
+
+#[test]
+#[ignore = "the next tests run it, each with other libraries"]
+fn libraries_child() {
+    let run = |is_recorded: bool| -> Result<()> {
+        let cuda = Cuda::open(0)?;
+        let device: Arc<dyn Device> = cuda.clone();
+        let stream = Stream::new(&device)?;
+        let ops = LibraryOps::new(&cuda, Libraries { cublaslt: true, cudnn: true })?;
+        let buffer = DeviceBuffer::new(&device, 1 << 20)?;
+        // SAFETY: nobody reads or writes what the parameters point at: this driver does no work.
+        let convolve = |taps: u32| unsafe { ops.convolve(&stream, &convolution(&buffer, taps)) };
+        for _ in 0..2 {
+            let convolved = match is_recorded {
+                false => convolve(1).and_then(|()| convolve(3)),
+                true => stream.capture(|| convolve(1).and_then(|()| convolve(3))).map(drop),
+            };
+            match convolved {
+                Ok(()) => println!("convolved: {:?}", ops.counts()),
+                Err(error) => println!("{:?}: {error}", error.kind()),
+            }
+        }
+        println!("failure: {:?}", ops.failure());
+        drop((cuda, device, stream, buffer));
+        // The last owner of the device, in a thread that was never in its context.
+        std::thread::spawn(move || drop(ops)).join().expect("no panic");
+        Ok(())
+    };
+    match run(std::env::var_os("FAKE_RECORDING").is_some()) {
+        Ok(()) => println!("well"),
+        Err(error) => println!("{:?}: {error}", error.kind()),
+    }
+}
+
+/// A convolution of `taps` x `taps`, 8 channels to 8, whose input is aligned to 16 bytes only.
+fn convolution(buffer: &DeviceBuffer, taps: u32) -> ConvolveParams {
+    let address = |offset_bytes: u64| (0x10_0000 + offset_bytes) as *mut u16;
+    let output = ConvolveOutput { values: address(0x1000).cast(), pitch: 8, columns_end: 8, has_relu: 1, reserved: 0 };
+    ConvolveParams {
+        input: address(0x10),
+        weights: address(0x2000),
+        bias: buffer.ptr::<f32>(0).cast_const(),
+        bias_half: address(0x3000),
+        outputs: [output, ConvolveOutput::default()],
+        num_rows: 64,
+        num_columns: 8,
+        depth: taps * taps * 8,
+        channels: 8,
+        input_height: 8,
+        input_width: 8,
+        input_pitch: 8,
+        kernel_height: taps,
+        kernel_width: taps,
+        stride_y: 1,
+        stride_x: 1,
+        pad_top: taps / 2,
+        pad_left: taps / 2,
+        windows_high: 8,
+        windows_wide: 8,
+        upsampling: 1,
+        ..ConvolveParams::default()
+    }
+}
+
+/// What two rounds of convolutions come to with libraries that fail at something.
+fn expect_of_libraries(failing: &str, driver_setting: &str, is_recorded: bool, parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    build_driver(folder.path(), "-O0");
+    build_library(folder.path(), "fake_libraries.c", &["libcublasLt.so.13", "libcudnn.so.9"], "-O0");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "libraries_child", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("LD_LIBRARY_PATH", folder.path()).env("FAKE_CUDA", driver_setting).env("FAKE_LIBRARY", failing);
+    if is_recorded {
+        command.env("FAKE_RECORDING", "1");
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    if said.contains("KernelsNotBuilt: this build holds no kernels for GPUs") {
+        eprintln!("not run: this build holds no kernels for GPUs");
+        return;
+    }
+    for part in parts {
+        assert!(said.contains(part), "{failing}: no `{part}` in: {said}");
+    }
+}
+
+#[test]
+fn libraries_do_what_they_can_and_end_before_their_context() {
+    let parts = [
+        "aligned to 256 16 256 256",
+        "convolved: OpsCounts { cublaslt: 1, cudnn: 1, own: 0, failed: 0 }",
+        "convolved: OpsCounts { cublaslt: 2, cudnn: 2, own: 0, failed: 0 }",
+        "failure: None",
+        "cuBLASLt ended in a context",
+        "cuDNN ended in a context",
+        "not given back: 0",
+        "well",
+    ];
+    expect_of_libraries("", "", false, &parts);
+    expect_of_libraries("", "", true, &parts);
+}
+
+#[test]
+fn what_a_library_cannot_do_our_own_kernels_do() {
+    // It says so when it is asked: no failure. Or it fails at the work: once, and is not asked again.
+    for (failing, first, second) in [
+        ("heuristic=15", "cublaslt: 0, cudnn: 2, own: 0, failed: 0", "cublaslt: 0, cudnn: 4, own: 0, failed: 0"),
+        ("algorithm=3002", "cublaslt: 1, cudnn: 0, own: 1, failed: 0", "cublaslt: 2, cudnn: 0, own: 2, failed: 0"),
+        ("heuristic=14", "cublaslt: 0, cudnn: 1, own: 1, failed: 1", "cublaslt: 0, cudnn: 3, own: 1, failed: 1"),
+        ("multiply=13", "cublaslt: 0, cudnn: 1, own: 1, failed: 1", "cublaslt: 0, cudnn: 3, own: 1, failed: 1"),
+        ("multiply=15", "cublaslt: 0, cudnn: 1, own: 1, failed: 1", "cublaslt: 0, cudnn: 3, own: 1, failed: 1"),
+        ("convolve=4004", "cublaslt: 1, cudnn: 0, own: 1, failed: 1", "cublaslt: 2, cudnn: 0, own: 2, failed: 1"),
+        ("convolve=5000", "cublaslt: 1, cudnn: 0, own: 1, failed: 1", "cublaslt: 2, cudnn: 0, own: 2, failed: 1"),
+    ] {
+        for is_recorded in [false, true] {
+            expect_of_libraries(failing, "", is_recorded, &[first, second, "not given back: 0", "well"]);
+        }
+    }
+    expect_of_libraries("multiply=13", "", false, &["failure: Some(\"cuBLASLt error 13 while multiplying\")"]);
+}
+
+#[test]
+fn a_library_s_failure_is_the_recording_s_or_the_device_s_if_the_stream_says_so() {
+    let spoilt = ["Usage: cuBLASLt error 13 while multiplying: the recording is spoilt", "failure: None", "well"];
+    expect_of_libraries("multiply=10013", "", true, &spoilt);
+    expect_of_libraries(
+        "convolve=15000",
+        "",
+        true,
+        &["Usage: cuDNN error 5000 while convolving: the recording is spoilt"],
+    );
+    let lost = ["Device: CUDA error 700", "while asking whether a stream still works", "well"];
+    expect_of_libraries("multiply=13", "stream=700", false, &lost);
+}
+
+#[test]
+fn libraries_that_do_not_start_are_named() {
+    expect_of_libraries("create=3", "", false, &["OutOfMemory: cuBLASLt error 3 while starting it"]);
+    expect_of_libraries("create=1", "", false, &["NoLibrary: cuBLASLt error 1 while starting it: it does not start"]);
 }
 
 #[test]

@@ -22,25 +22,26 @@ fn present<T>(what: dctflow::Result<T>, variable: &str) -> Option<T> {
     }
 }
 
-fn all_ops(cuda: &Arc<Cuda>) -> Vec<Arc<dyn Ops>> {
+/// The libraries that are there, each by itself and both together, as they were asked for.
+fn library_ops(cuda: &Arc<Cuda>) -> Vec<(Libraries, Arc<LibraryOps>)> {
     let libraries = [
         Libraries { cublaslt: true, cudnn: false },
         Libraries { cublaslt: false, cudnn: true },
         Libraries { cublaslt: true, cudnn: true },
     ];
-    let by_library = libraries
-        .into_iter()
-        .filter_map(|libraries| present(LibraryOps::new(cuda, libraries), "DCTFLOW_REQUIRE_LIBRARIES"));
-    let by_library = by_library.map(|ops| Arc::new(ops) as Arc<dyn Ops>);
-    let tiles = ConvolveTile::ALL.into_iter().map(Some).chain([None]);
-    tiles.map(|tile| Arc::new(KernelOps { tile }) as Arc<dyn Ops>).chain(by_library).collect()
+    let ops = |libraries| present(LibraryOps::new(cuda, libraries), "DCTFLOW_REQUIRE_LIBRARIES");
+    libraries.into_iter().filter_map(|libraries| Some((libraries, Arc::new(ops(libraries)?)))).collect()
 }
 
 #[test]
 fn every_network_agrees_with_the_cpu_on_a_gpu() {
     let Some(cuda) = present(Cuda::open(0), "DCTFLOW_REQUIRE_GPU") else { return };
     let device: Arc<dyn Device> = cuda.clone();
-    let all_ops = all_ops(&cuda);
+    let library_ops = library_ops(&cuda);
+    let by_library = library_ops.iter().map(|(_, ops)| Arc::clone(ops) as Arc<dyn Ops>);
+    let tiles = ConvolveTile::ALL.into_iter().map(Some).chain([None]);
+    let by_tile = tiles.map(|tile| Arc::new(KernelOps { tile }) as Arc<dyn Ops>);
+    let all_ops: Vec<Arc<dyn Ops>> = by_tile.chain(by_library).collect();
     for variant in Variant::ALL {
         // Wide enough for the libraries, which want whole rows of weights.
         let config = Config { width: 0.5, classes: 10, input_size: (96, 64), ..Config::new(variant) };
@@ -51,5 +52,11 @@ fn every_network_agrees_with_the_cpu_on_a_gpu() {
             let logits = run(&device, &weights, InputNorm::Apply, &options);
             assert_close(&logits, &expected, 10, &format!("{variant} on a GPU by {ops:?}"));
         }
+    } // Right answers by our own kernels alone would say nothing of the libraries.
+    for (Libraries { cublaslt, cudnn }, ops) in library_ops {
+        let counts = ops.counts();
+        eprintln!("{counts:?}, failure: {:?}", ops.failure());
+        assert_eq!((counts.cublaslt > 0, counts.cudnn > 0), (cublaslt, cudnn), "{counts:?}");
+        assert_eq!(counts.failed, 0, "{:?}", ops.failure());
     }
 }

@@ -2,8 +2,10 @@
 
 #[path = "../common/devices.rs"]
 mod devices;
+mod memory;
 mod overlap;
 mod races;
+mod waits;
 #[path = "../common/wrapped.rs"]
 mod wrapped;
 
@@ -15,7 +17,7 @@ use dctflow::device::{self, DeviceBuffer, Grid, Stream};
 use dctflow::jpeg::{EntropyCoding, Policy, Status};
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::plan::CpuReason;
-use dctflow::session::{Batch, Device, DeviceChoice, Outcome, Session, SessionBuilder, Ticket};
+use dctflow::session::{Batch, Device, DeviceChoice, OpsChoice, Outcome, Session, SessionBuilder, Ticket};
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Script, progressive_scans, sequential_scans};
 use dctflow::{ErrorKind, ImageError};
 
@@ -58,6 +60,10 @@ fn handle(device: &Device) -> &Arc<dyn device::Device> {
 fn small_session(device: &Device, change: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Session {
     let weights = weights(Variant::LateConcatRfaThinner, 32);
     change(Session::builder(&weights).on(std::slice::from_ref(device)).threads(1)).build().unwrap()
+}
+
+fn small_builder<'a>(weights: &'a Weights, device: &Device) -> SessionBuilder<'a> {
+    Session::builder(weights).on(std::slice::from_ref(device)).threads(1)
 }
 
 /// What kind of file a picture becomes.
@@ -234,7 +240,7 @@ fn what_the_device_gives_up_is_decoded_by_the_cpu() {
     // No marker, and no data: no sound file has such bytes there.
     let place = (odd.len() / 2..).find(|&place| odd[place - 1] != 0xFF).unwrap();
     odd.splice(place..place, [0xFF, 0x01]);
-    let files = [good.clone(), odd, good];
+    let files = [good.clone(), odd.clone(), picture(3, (64, 64), Kind::Arithmetic), odd, good];
     let weights = weights(Variant::LateConcatRfaThinner, 32);
     let any = Policy::Lenient { min_fraction: 0.0 };
     let on_cpu = Session::builder(&weights).device(DeviceChoice::Cpu).threads(1).policy(any).build().unwrap();
@@ -251,7 +257,7 @@ fn what_the_device_gives_up_is_decoded_by_the_cpu() {
     let stream = Stream::new(handle(&device)).unwrap();
     stream.download_now(bytemuck::cast_slice_mut(&mut copied), logits.all()).unwrap();
     assert!(outcomes.iter().zip(copied.chunks(CLASSES)).all(|(outcome, copy)| outcome.logits == copy));
-    assert_eq!(session.device_stats()[0].decoder.on_cpu[&CpuReason::Unresolved], 2);
+    assert_eq!(session.device_stats()[0].decoder.on_cpu[&CpuReason::Unresolved], 4);
 }
 
 #[test]
@@ -278,6 +284,43 @@ fn what_cannot_be_joined_or_written_to_is_refused() {
         assert_eq!(session.submit(batch).wait().unwrap_err().kind(), ErrorKind::Usage);
     }
     assert_eq!(session.submit(batch(&files)).wait().unwrap()[0].status, Status::Complete);
+    let no_libraries = small_builder(&weights, &device).ops_choice(OpsChoice::Libraries).build().unwrap_err();
+    assert!(no_libraries.kind() == ErrorKind::Usage && no_libraries.to_string().contains("no libraries"));
+}
+
+/// Whichever device is free takes a batch: memory of one of them is refused at once, not now and then.
+#[test]
+fn logits_on_one_of_several_devices_are_refused_every_time() {
+    let devices = two_emulators();
+    let weights = weights(Variant::LateConcatRfaThinner, 32);
+    let session = Session::builder(&weights).on(&devices).threads(1).build().unwrap();
+    let files = [picture(1, (24, 24), Kind::Baseline)];
+    for device in &devices {
+        let logits = Arc::new(DeviceBuffer::new(handle(device), CLASSES * size_of::<f32>()).unwrap());
+        let with_logits = || {
+            let mut batch = batch(&files);
+            batch.write_logits_to(Arc::clone(&logits));
+            batch
+        };
+        for ticket in [session.submit(with_logits()), session.try_submit(with_logits()).unwrap()] {
+            assert!(ticket.is_on_its_way(), "nobody waits for what will not come");
+            let error = ticket.wait().unwrap_err();
+            assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("one device"), "{error}");
+        }
+    }
+    assert_eq!(session.device_stats().iter().map(|stats| stats.decoder.on_device).sum::<u64>(), 0);
+    assert_eq!(session.submit(batch(&files)).wait().unwrap()[0].status, Status::Complete);
+}
+
+#[test]
+fn without_graphs_the_answers_are_the_same() {
+    let files = mixed_files();
+    let device = device(Schedule::Random(5));
+    let outcomes = [true, false].map(|use_graphs| {
+        let session = small_session(&device, |builder| builder.slots(1).graphs(use_graphs));
+        [(); 3].map(|()| session.submit(batch(&files)).wait().unwrap())
+    });
+    assert_eq!(outcomes[0], outcomes[1]);
 }
 
 /// Runs a kernel that breaks a rule: the device answers nothing but errors from now on.

@@ -114,6 +114,27 @@ fn a_wait_means_the_recording_before_it() {
 }
 
 #[test]
+fn a_panic_while_recording_ends_the_recording() {
+    let device = device(Schedule::Forward);
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 16).unwrap();
+    stream.fill(buffer.all(), 1).unwrap();
+    let record = || {
+        stream.capture(|| {
+            stream.fill(buffer.all(), 2)?;
+            panic!("on purpose")
+        })
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(record)).is_err());
+    // What is put on the stream is done again, and what was recorded is not.
+    assert_eq!(downloaded(&stream, &buffer).unwrap(), [1; 16]);
+    let graph = stream.capture(|| stream.fill(buffer.all(), 3)).unwrap();
+    // SAFETY: the buffer is alive.
+    unsafe { stream.launch_graph(&graph).unwrap() };
+    assert_eq!(downloaded(&stream, &buffer).unwrap(), [3; 16]);
+}
+
+#[test]
 fn asking_for_an_event_again_and_again_gets_there() {
     let device = device(Schedule::Random(5));
     let stream = Stream::new(&device).unwrap();

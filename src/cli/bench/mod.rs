@@ -18,11 +18,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
-use dctflow::Result;
 use dctflow::jpeg::Policy;
 use dctflow::network::Variant;
 use dctflow::resample::Transform;
 use dctflow::session::{Device, DeviceChoice, OpsChoice, Session};
+use dctflow::{Error, ErrorKind, Result};
 
 use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
@@ -216,6 +216,10 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn prepare(common: &'a CommonArgs) -> Result<Self> {
         let device = resolve(common.device)?;
+        if device.handle.is_none() && common.ops != OpsChoice::Kernels {
+            let message = format!("--ops {} is for GPUs; this is the device {}", common.ops, device.kind);
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
         let machine = machine::machine();
         let images = if common.paths.is_empty() { Images::made(common.images) } else { Images::read(&common.paths)? };
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -238,6 +238,25 @@ mod tests {
         }
     }
 
+    /// Our own kernels add it in f32; libraries would make an infinity of it.
+    #[test]
+    fn a_bias_beyond_f16_is_not_for_libraries() {
+        let (mut inference, plan) = plan_of(Variant::LateConcat, InputNorm::Fold);
+        assert!(convolution(&plan, "res3b_branch2b").1.bias_half.is_some());
+        for step in &mut inference.steps {
+            if let Step::Conv(conv) = step
+                && conv.name == "res3b_branch2b"
+            {
+                conv.bias[1] = -1e5;
+            }
+        }
+        let plan = NetworkPlan::new(&inference).unwrap();
+        let convolution = convolution(&plan, "res3b_branch2b").1;
+        assert_eq!(convolution.bias_half, None);
+        let bias: &[f32] = bytemuck::cast_slice(&plan.constants[convolution.bias.range_bytes()]);
+        assert_eq!(bias[1], -1e5);
+    }
+
     #[test]
     fn what_the_kernels_cannot_run_is_refused() {
         let (good, _) = plan_of(Variant::LateConcat, InputNorm::Fold);

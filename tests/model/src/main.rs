@@ -15,6 +15,15 @@ mod sync;
 mod device {
     #[derive(Debug)]
     pub struct DeviceBuffer;
+
+    #[derive(Debug)]
+    pub struct PinnedBuffer;
+
+    impl PinnedBuffer {
+        pub fn as_slice(&self) -> &[u8] {
+            &[]
+        }
+    }
 }
 
 mod resample {

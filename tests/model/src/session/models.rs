@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, ImageError, Result};
 
 pub type Model = fn();
 
-pub const ALL: [(&str, Model); 13] = [
+pub const ALL: [(&str, Model); 15] = [
     ("every batch is answered once", every_batch_is_answered_once),
     ("who was answered finds a free place", the_answered_find_a_place),
     ("no more batches are in flight than there are slots", places_are_held_to),
@@ -32,6 +32,8 @@ pub const ALL: [(&str, Model); 13] = [
     ("a stream's answers come in order, each once", a_stream_keeps_order),
     ("a stream's feeder ends when nobody reads", a_stream_s_reader_goes_away),
     ("memory is shared, and nobody waits for ever", memory_is_shared),
+    ("a trim reaches every slot, between batches", a_trim_reaches_every_slot),
+    ("a trim waits for no slot that is gone", a_trim_meets_a_loss),
 ];
 
 /// Answers with the tags; lost at a tag of `lost_at`.
@@ -260,6 +262,44 @@ fn a_stream_s_reader_goes_away() {
     let reader = thread::spawn(move || assert_eq!(outcomes.next().unwrap().unwrap().0, 0));
     feed(feeder, u64::MAX);
     reader.join().unwrap();
+}
+
+/// Every slot has trimmed when a trim returns, whether it had a batch or not.
+fn a_trim_reaches_every_slot() {
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Backend for Counting {
+        fn run(&mut self, part: &Part<'_>) -> Result<Vec<Outcome>> {
+            thread::yield_now();
+            Ok(part.images.iter().map(outcome).collect())
+        }
+
+        fn trim(&mut self) -> Result<()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    let counts = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+    let devices = counts.iter().map(|count| DeviceSlots::new([Counting(Arc::clone(count))]));
+    let slots = Arc::new(Slots::start(devices.collect(), 2).unwrap());
+    let submitter = Arc::clone(&slots);
+    let submitter = thread::spawn(move || assert_eq!(tags(submitter.submit(batch(&[1]))), [1]));
+    let other = Arc::clone(&slots);
+    let other = thread::spawn(move || other.trim().unwrap());
+    slots.trim().unwrap();
+    assert!(counts.iter().all(|count| count.load(Ordering::SeqCst) > 0));
+    other.join().unwrap();
+    submitter.join().unwrap();
+}
+
+fn a_trim_meets_a_loss() {
+    let slots = Arc::new(slots(&[1, 1], &[Some(1)]));
+    let submitter = Arc::clone(&slots);
+    let submitter = thread::spawn(move || assert_eq!(tags(submitter.submit(batch(&[1]))), [1]));
+    slots.trim().unwrap();
+    submitter.join().unwrap();
+    slots.trim().unwrap();
 }
 
 fn memory_is_shared() {
