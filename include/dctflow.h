@@ -98,8 +98,14 @@ typedef struct {
   uint32_t threads;
   // A CUstream (or cudaStream_t) of the one device's primary context, to be joined: what is on it when a batch is submitted happens
   // before the batch writes to `dctflow_batch_write_logits_to`'s memory, what is put there after `dctflow_submit` has returned happens
-  // after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY.
+  // after the batch. It must outlive the session. NULL: none; the default stream is CU_STREAM_LEGACY. CU_STREAM_PER_THREAD, another stream
+  // in each thread, is refused.
   void *stream;
+  // What carries out convolutions on a GPU: `kernels` (this library's own) or `libraries` (cuBLASLt and cuDNN). Default: kernels.
+  const char *ops;
+  // Not 0: no CUDA graphs. To record one takes a millisecond or so once for each size of batch, during which the driver refuses all waits
+  // for the whole device (cudaDeviceSynchronize) by any thread of the process; a program that has such waits says 1.
+  uint32_t no_graphs;
 } dctflow_options_t;
 
 #ifdef __cplusplus
@@ -141,7 +147,8 @@ dctflow_batch_t *dctflow_batch_new(void);
 dctflow_code_t dctflow_batch_push(dctflow_batch_t *batch, const uint8_t *bytes, size_t len_bytes, uint64_t tag);
 
 // Has the logits of a batch written to device memory besides, float `[images][classes]`, at a CUdeviceptr of the session's device. Rows of
-// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first.
+// images without logits mean nothing. What uses the memory joins its stream (`dctflow_options_t`), or waits for the batch first. For a session of
+// one device: with several the batch fails, `DCTFLOW_CODE_USAGE`.
 // `session` and `batch` are handles; `len_bytes` at `device_pointer` are memory of the session's device until the batch was waited for.
 dctflow_code_t dctflow_batch_write_logits_to(const dctflow_session_t *session,
                                              dctflow_batch_t *batch,
@@ -152,16 +159,31 @@ dctflow_code_t dctflow_batch_write_logits_to(const dctflow_session_t *session,
 // `batch` is NULL or a handle that was not freed.
 void dctflow_batch_free(dctflow_batch_t *batch);
 
-// Submits the images of a batch and leaves it empty, to be filled again or freed. Waits, if it must, for a free slot, never for the
-// batch itself.
+// Submits the images of a batch and leaves it empty, to be filled again or freed. Waits, if it must, for a free slot, never until the batch is
+// done; where a stream is joined, until the batch is on the device's queues.
 // `session` and `batch` are handles; `ticket` points to a place for one.
 dctflow_code_t dctflow_submit(const dctflow_session_t *session,
                               dctflow_batch_t *batch,
                               dctflow_ticket_t **ticket);
 
-// As `dctflow_submit`, but never waits: `DCTFLOW_CODE_BUSY` leaves the batch as it was when every slot is taken.
+// As `dctflow_submit`, but never waits: `DCTFLOW_CODE_BUSY` leaves the batch as it was when every slot is taken. Where a stream is joined, only
+// what is put there after `dctflow_is_on_its_way` has said yes comes after the batch.
 // As `dctflow_submit`.
-dctflow_code_t dctflow_try_submit(const dctflow_session_t *session, dctflow_batch_t *batch, dctflow_ticket_t **ticket);
+dctflow_code_t dctflow_try_submit(const dctflow_session_t *session,
+                                  dctflow_batch_t *batch,
+                                  dctflow_ticket_t **ticket);
+
+// Whether the whole batch is on the device's queues, or done: 1 or 0. Never waits. 0 for NULL.
+// `ticket` is NULL or a handle.
+int32_t dctflow_is_on_its_way(const dctflow_ticket_t *ticket);
+
+// Waits until the whole batch is on the device's queues, but not until it is done. Nothing for NULL.
+// `ticket` is NULL or a handle.
+void dctflow_wait_until_on_its_way(const dctflow_ticket_t *ticket);
+
+// Gives back the memory that batches have had a session take; the next one takes it anew. Waits for the batches that run.
+// `session` is a handle.
+dctflow_code_t dctflow_session_trim(const dctflow_session_t *session);
 
 // Waits for a batch. `*ticket` is freed and becomes NULL, whatever the answer.
 // `ticket` points to a handle, `outcomes` to a place for one.

@@ -11,11 +11,15 @@ use dctflow::session::{Batch, Device, DeviceChoice, Session};
 
 use super::wrapped::{Call, Hooks, Wrapped};
 use super::{
-    Kind, assert_same, batch, device, emulator, handle, mixed_files, picture, poison, small_builder, small_session,
-    weights,
+    Kind, assert_same, batch, device, emulator, handle, is_gpu, mixed_files, picture, poison, small_builder,
+    small_session, weights,
 };
 
+/// Device memory, and pinned. A GPU is shared with other tests: there this says nothing.
 fn held(device: &Device) -> (u64, u64) {
+    if is_gpu() {
+        return (0, 0);
+    }
     let MemoryUse { device_bytes, pinned_bytes, .. } = handle(device).memory_meter().read();
     (device_bytes, pinned_bytes)
 }
@@ -32,7 +36,7 @@ fn a_trimmed_session_holds_what_it_held_at_first() {
         let tickets = [(); 4].map(|()| session.submit(batch(&files)));
         drop(pinned(&session, &files));
         let (device_bytes, pinned_bytes) = held(&device);
-        assert!(device_bytes > at_first.0 && pinned_bytes > at_first.1);
+        assert!(is_gpu() || device_bytes > at_first.0 && pinned_bytes > at_first.1);
         // It waits for the batches that run, and disturbs none.
         session.trim().unwrap();
         tickets.into_iter().for_each(|ticket| assert_same(&ticket.wait().unwrap(), &expected, "around a trim"));
