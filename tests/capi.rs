@@ -162,6 +162,16 @@ fn what_a_gpu_alone_has_is_refused_elsewhere() {
         assert_eq!(code, DctflowCode::Usage);
         assert!(text.contains(says), "{text}");
     }
+    for (ops, device, says) in [
+        (c"libraries", c"cpu", "the CPU"),
+        (c"libraries", c"emulator", "no libraries"),
+        (c"tensors", c"cpu", "kernels or libraries"),
+    ] {
+        let by_ops = DctflowOptions { device: device.as_ptr(), ops: ops.as_ptr(), ..options(&weights) };
+        let (code, text) = session(&by_ops).unwrap_err();
+        assert_eq!(code, DctflowCode::Usage);
+        assert!(text.contains(says), "{text}");
+    }
     let session = session(&options(&weights)).unwrap();
     // SAFETY: handles are used once each.
     unsafe {

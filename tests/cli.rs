@@ -434,6 +434,11 @@ fn classify_says_the_same_of_files_on_the_emulator() {
     };
     assert_eq!(statuses("emulator"), statuses("cpu"));
     assert_eq!(statuses("emulator,cpu,emulator"), statuses("cpu"));
+    for device in ["emulator", "cpu"] {
+        let arguments = format!("classify --weights small.safetensors --ops libraries --device {device} {files}");
+        let run = folder.run(&arguments).expect_status(2);
+        assert!(run.stderr.contains("libraries"), "{}", run.stderr);
+    }
 }
 
 #[test]

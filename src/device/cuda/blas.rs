@@ -337,7 +337,7 @@ impl Blas {
             code
         };
         let prepared = Prepared { description, layouts, algorithm: found.algorithm };
-        let is_able = code != value::NOT_SUPPORTED && num_found > 0 && found.state == value::SUCCESS;
+        let is_able = code == value::SUCCESS && num_found > 0 && found.state == value::SUCCESS;
         if !is_able {
             self.destroy(&prepared);
             return if code == value::NOT_SUPPORTED {
