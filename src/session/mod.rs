@@ -25,7 +25,7 @@
 //! **Devices.** Each device has [`SessionBuilder::slots`] slots, each slot a thread, and on a GPU a stream with everything that a batch needs:
 //! upload, decoder, input, network, download. Batches of different slots overlap. Memory grows to what the largest batch needs and is kept
 //! until [`Session::trim`]. Bytes that are read into a [`PinnedBatch`] are not copied again on the host.
-//! A device that fails is lost to its session, which says so with [`ErrorKind::Device`](crate::ErrorKind::Device) when it has no other;
+//! A device that fails is lost to its session, which says so with [`ErrorKind::Device`] when it has no other;
 //! other sessions, on other devices, are not touched. [`SessionBuilder::stream`] orders batches with what else is on a stream of the
 //! caller's. On a GPU, a session in a program that waits for the whole device itself should know of [`SessionBuilder::graphs`].
 
