@@ -159,7 +159,7 @@ fn a_forgotten_wait_would_be_noticed() {
         [(Schedule::Forward, ForgottenWait::AfterBatch), (Schedule::Reverse, ForgottenWait::BeforeBatch)]
     {
         if is_gpu() {
-            eprintln!("not run: a GPU may win a race that an emulator always loses");
+            crate::say::skipped("a GPU may win a race that an emulator always loses");
             return;
         }
         let race = Race { forgotten: Some(wait), ..Race::new(schedule, 12) };
