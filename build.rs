@@ -8,10 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[cfg(feature = "cuda")]
+#[path = "build/nvcc.rs"]
+mod nvcc;
+
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=kernels");
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     tell_commit();
@@ -136,7 +141,7 @@ fn build_emulator() {
 /// The kernels for GPUs, where a CUDA compiler is found.
 #[cfg(feature = "cuda")]
 mod cuda {
-    use super::Outcome;
+    use super::{Outcome, nvcc};
     use std::env;
     use std::fmt::Write;
     use std::fs;
@@ -158,13 +163,13 @@ mod cuda {
         let mut table = String::new();
         let mut cuda_version = 0;
         if let Some(nvcc) = find_nvcc()? {
-            cuda_version = version_of(&nvcc)?;
+            cuda_version = nvcc::version_of(&nvcc).map_err(|why| format!("{}: {why}", nvcc.display()))?;
             compile_all(&nvcc, out_dir)?;
             for (file, target, _) in MODULES {
                 let path = out_dir.join(file);
                 writeln!(table, "    Image {{ target: Target::{target}, bytes: include_bytes!({path:?}) }},")?;
             }
-        } else if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        } else {
             println!(
                 "cargo::warning=no CUDA compiler found: built without kernels for GPUs (ci/cuda-toolchain.sh fetches one)"
             );
@@ -175,7 +180,7 @@ mod cuda {
     }
 
     /// The compiler: what the variables say, then the PATH, then what `ci/cuda-toolchain.sh` has put under `target/`. A variable that is set and
-    /// wrong is an error, since its author wanted something else than what would be built.
+    /// wrong is an error, since its author wanted something else than what would be built; a compiler on the PATH may be there for others.
     fn find_nvcc() -> Outcome<Option<PathBuf>> {
         for variable in [NVCC_VARIABLE, "CUDA_HOME", "CUDA_PATH", "PATH"] {
             println!("cargo::rerun-if-env-changed={variable}");
@@ -189,7 +194,7 @@ mod cuda {
             }
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        let in_path = env::split_paths(&path).map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file());
+        let in_path = nvcc::find_in_path(&path, |why| println!("cargo::warning={why}"));
         Ok(in_path.or_else(find_in_target))
     }
 
@@ -215,14 +220,6 @@ mod cuda {
         }
         let nvcc = nvcc.display();
         Err(format!("{name} is set, but {nvcc} does not run: correct it, unset it, or set {NVCC_VARIABLE}=none").into())
-    }
-
-    /// `release 13.0, V13.0.88` as 13000, the way drivers count.
-    fn version_of(nvcc: &Path) -> Outcome<i32> {
-        let text = String::from_utf8(Command::new(nvcc).arg("--version").output()?.stdout)?;
-        let version = text.split_once("release ").and_then(|(_, rest)| rest.split(',').next());
-        let (major, minor) = version.and_then(|v| v.split_once('.')).ok_or("nvcc --version names no release")?;
-        Ok(major.parse::<i32>()? * 1000 + minor.parse::<i32>()? * 10)
     }
 
     /// All modules at once, since each takes its time.

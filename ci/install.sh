@@ -2,6 +2,7 @@
 # Installs what the gate needs on a bare Debian or Ubuntu machine with Rust: a C++ compiler and Python's venv.
 # Where they are already there it does nothing, and needs no rights.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 missing=()
 command -v g++ >/dev/null || missing+=(g++)
@@ -13,6 +14,6 @@ if ((${#missing[@]})); then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
 fi
 command -v cargo >/dev/null || {
-    echo "cargo is missing: install Rust 1.88 or newer with rustup" >&2
+    echo "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer with rustup" >&2
     exit 1
 }

@@ -2,9 +2,11 @@
 
 usage: kernel_budget.py TOOLS BUILD OUTPUT
   TOOLS   the folder of cuobjdump and nvdisasm
-  BUILD   holds sm_80.cubin, sm_90a.cubin, compute_80.ptx, compute_90a.ptx, and ptxas's messages in ptxas-ARCH.log
+  BUILD   holds sm_80.cubin, sm_90a.cubin, compute_80.ptx, compute_90a.ptx, for each architecture that PTX is assembled for from_ptx_ARCH.cubin,
+          and ptxas's messages in ptxas-ARCH.log
   OUTPUT  the folder to write the two tables to
-Fails when a kernel spills registers or keeps anything on a stack, on any architecture.
+Fails when a kernel spills registers or keeps anything on a stack, on any architecture; when ptxas says nothing of a kernel; and when a
+module lacks a symbol that src/device/cuda looks up.
 """
 
 import re
@@ -47,6 +49,23 @@ def spills(log):
 def smem_bytes(ptx):
     """Kernel -> sizeof(Smem), which device.cu leaves in a constant."""
     return dict(re.findall(r"\.global \.align 4 \.u32 (\w+)_smem_bytes(?: = (\d+))?;", ptx.read_text()))
+
+
+def symbols(tools, module):
+    """The symbols of a module, local ones included: without -rdc nvcc makes every variable local, const or not."""
+    if module.suffix == ".ptx":
+        return set(re.findall(r"^(?:\.visible )?\.(?:entry|global)\b.*?(\w+)(?:\(| = |;|$)", module.read_text(), re.M))
+    return set(re.findall(r"STT_\w+\s+STB_\w+\s+.*?(\w+)$", run(tools / "cuobjdump", "--dump-elf-symbols", module), re.M))
+
+
+def missing_symbols(tools, build):
+    """What the loader would not find, module by module: a kernel's entry and the size of its Smem."""
+    portable = [name for name, arch in kernels() if arch != "sm_90a"]
+    every = [name for name, _ in kernels()]
+    for module in sorted([*build.glob("*.cubin"), *build.glob("*.ptx")]):
+        names = every if "90a" in module.name else portable
+        wanted = {name + suffix for name in names for suffix in ("_entry", "_smem_bytes")}
+        yield from (f"{module.name} has no symbol {name}" for name in sorted(wanted - symbols(tools, module)))
 
 
 def source_text(place):
@@ -131,14 +150,16 @@ def main():
     tools, build, output = map(Path, sys.argv[1:])
     usage = {arch: resources(tools, build / f"{arch}.cubin") for arch in ("sm_80", "sm_90a")}
     shared = smem_bytes(build / "compute_90a.ptx") | smem_bytes(build / "compute_80.ptx")
-    logs = sorted(build.glob("ptxas-*.log"))
-    mistakes = []
+    logs = {log.stem.removeprefix("ptxas-"): spills(log) for log in sorted(build.glob("ptxas-*.log"))}
+    mistakes = list(missing_symbols(tools, build))
     budget = ["kernel\tregisters\tspill bytes\tstack bytes\tshared bytes"]
     for name, arch in kernels():
         registers, stack = usage[arch][name]
-        found = {log.stem.removeprefix("ptxas-"): spills(log).get(name, (0, 0)) for log in logs}
+        said = {target: found.get(name) for target, found in logs.items() if arch != "sm_90a" or target == "sm_90a"}
+        mistakes += [f"{name} on {target}: ptxas says nothing of its spills" for target, found in said.items() if found is None]
+        found = {target: found for target, found in said.items() if found is not None}
         mistakes += [f"{name} on {target}: spills {s} bytes, {k} bytes of stack" for target, (s, k) in found.items() if s or k]
-        spilt = max(spilt for spilt, _ in found.values())
+        spilt = max((spilt for spilt, _ in found.values()), default=0)
         budget.append(f"{name}\t{registers}\t{spilt}\t{stack}\t{shared.get(name) or 0}")
     loops = ["kernel\tSASS instructions\tof them rare\ton tensor cores\tend of the loop"]
     rare = rare_lines()

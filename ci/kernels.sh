@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compiles every kernel for real and writes what they cost to kernels/budget.tsv and kernels/loops.tsv; with --check, says whether these are
-# up to date. Fails when a kernel spills or uses a stack, and when the embedded PTX does not assemble for a GPU that it is meant for.
+# up to date. Fails when a kernel spills or uses a stack, when the embedded PTX does not assemble for a GPU that it is meant for, and when a module
+# lacks what src/device/cuda looks up.
 # DCTFLOW_NVCC names the compiler; without it, ci/cuda-toolchain.sh fetches the one that the tables are made with.
 set -euo pipefail
 cd "$(dirname "$0")/.."

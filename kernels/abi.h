@@ -51,6 +51,8 @@ typedef struct ChecksumWordsParams {
 #define MAX_RECORDS 8
 /** Subsequences of a scan that may be decoded one after the other, before the scan is left to the CPU. */
 #define MAX_SERIAL_SUBSEQUENCES 128
+/** Blocks of a refinement scan that one CTA takes, where each is taken by itself. A multiple of TILE_THREADS. */
+#define REFINE_TILE_BLOCKS 1024
 
 /** What a Huffman table's symbols mean. */
 enum HuffmanKind {
@@ -63,7 +65,7 @@ enum HuffmanKind {
 enum ScanKind {
     SCAN_FIRST = 0,     /**< Sequential scans, and the first scans of a progressive band: symbols by subsequences. */
     SCAN_REFINE_DC = 1, /**< One bit a block (T.81 G.1.2.1). */
-    SCAN_REFINE_AC = 2, /**< Correction bits between new coefficients (G.1.2.3): serial within a segment. */
+    SCAN_REFINE_AC = 2, /**< Correction bits between new coefficients (G.1.2.3): where each block's start is found serially. */
 };
 
 /** How decoding of a segment ended. */
@@ -79,7 +81,9 @@ enum SegmentFlag {
     SEGMENT_OUT_OF_ORDER = 8,   /**< RSTm is not the one that follows on the last one. */
     SEGMENT_WRONG_NUMBER = 16,  /**< m is not the number of the interval: its MCUs are not to be trusted. */
     SEGMENT_EXCESS = 32,        /**< It holds data, but all intervals were found before. */
-    SEGMENT_LOST_SHIFT = 6,     /**< From this bit on: intervals lost before it. */
+    SEGMENT_LOST_SHIFT = 6,     /**< From this bit on: intervals lost before it, 0 to 3. */
+    SEGMENT_LOST = 192,         /**< These bits. */
+    SEGMENT_NO_INTERVAL = 256,  /**< It holds no interval: excess, or behind a marker that cannot be right. */
 };
 
 /** What is wrong with an image's entropy-coded data. */
@@ -133,6 +137,7 @@ typedef struct McuBlock {
 typedef struct ScanDesc {
     uint64_t data_offset;          /**< First byte of entropy-coded data in `upload`, a multiple of 16. */
     uint64_t destuffed_offset;     /**< First word of destuffed data in `destuffed`, a multiple of 4. */
+    uint64_t first_refined_block;  /**< AC refinement: index into `refined_blocks`, a multiple of 32, one for each block of the scan. */
     uint32_t image_idx;            /**< Index into `images`. */
     uint32_t data_bytes;           /**< Bytes from there to the end of the file, or to where the scan is known to end. */
     uint32_t first_destuff_tile;   /**< Index into `destuff_tiles`. */
@@ -198,7 +203,7 @@ typedef struct ScanState {
 typedef struct Segment {
     uint32_t start_bytes;       /**< In the scan's destuffed data. */
     uint32_t marker;            /**< m of the RSTm before it; index_segments adds `SegmentFlag`s. */
-    uint32_t interval;          /**< Which restart interval it holds; UINT32_MAX: none. */
+    uint32_t interval;          /**< Which restart interval it holds; SEGMENT_NO_INTERVAL: that of the last one before that holds one. */
     uint32_t first_subsequence; /**< Of the scan. A segment that is not divided has none. */
 } Segment;
 
@@ -241,6 +246,13 @@ typedef struct SubsequenceStart {
     uint32_t dc[2];       /**< PRED of components 0 and 1, and of 2 and 3. */
 } SubsequenceStart;
 
+/** A block of an AC refinement scan. */
+typedef struct RefinedBlock {
+    uint64_t nonzero;    /**< Bit k: ZZ(k), of the scan's band, is not zero before the scan. */
+    uint32_t start_bits; /**< Where its data start, in the scan's destuffed data; UINT32_MAX: it has none, or was not received. */
+    uint32_t is_in_run;  /**< 1: a run of EOB covers it, so it has correction bits only. */
+} RefinedBlock;
+
 /** What became of an image. */
 typedef struct ImageOutcome {
     uint32_t untrusted_mcus;      /**< The frame's MCUs of which a block is not to be trusted. */
@@ -272,6 +284,8 @@ typedef struct DecodeBatch {
     uint32_t *untrusted;          /**< By image: one bit for each MCU; zero at first. */
     ImageOutcome *outcomes;       /**< [num_images] */
     int16_t *coefficients;        /**< By image and component: [blocks_high_padded][pitch_blocks][64], natural order. */
+    RefinedBlock *refined_blocks; /**< By scan; scans of different waves share them. */
+    uint32_t *nonzero_blocks;     /**< One bit for each of refined_blocks: set where `nonzero` is not zero. */
 } DecodeBatch;
 
 /** Parameters of `build_tables`: one warp a table. */
@@ -326,11 +340,23 @@ typedef struct WriteSegmentsParams {
     const WorkTile *tiles; /**< [gridDim.x]: first = the first segment. */
 } WriteSegmentsParams;
 
-/** Parameters of `refine_segments`: one CTA a tile. Takes the segments of refinement scans. */
+/** Parameters of `mark_blocks`: one CTA a tile. Takes the blocks of AC refinement scans. */
+typedef struct MarkBlocksParams {
+    DecodeBatch batch;     /**< Reads coefficients; writes refined_blocks and nonzero_blocks. */
+    const WorkTile *tiles; /**< [gridDim.x]: first = the first block. */
+} MarkBlocksParams;
+
+/** Parameters of `refine_segments`: one CTA a tile. Takes the segments of AC refinement scans. */
 typedef struct RefineSegmentsParams {
-    DecodeBatch batch;     /**< Reads segments, destuffed, tables; changes coefficients; writes segment_results. */
+    DecodeBatch batch;     /**< Reads segments, destuffed, tables, nonzero_blocks; completes refined_blocks; writes segment_results. */
     const WorkTile *tiles; /**< [gridDim.x]: first = the first segment. */
 } RefineSegmentsParams;
+
+/** Parameters of `refine_blocks`: one CTA a tile. Takes the blocks of refinement scans. */
+typedef struct RefineBlocksParams {
+    DecodeBatch batch;     /**< Reads segments, destuffed, tables, refined_blocks; changes coefficients; DC: writes segment_results. */
+    const WorkTile *tiles; /**< [gridDim.x]: first = the first block. */
+} RefineBlocksParams;
 
 /** Parameters of `clear_unfinished`: one CTA a scan that is no refinement. */
 typedef struct ClearUnfinishedParams {

@@ -13,6 +13,7 @@ use dctflow::jpeg::{EntropyCoding, Limits, Plane, Process};
 use dctflow::plan::{DecodePlan, InputBatchPlan, InputForm, InputImage, InputValue, PlanOptions, PlannedImage};
 use dctflow::resample::Transform;
 use dctflow::session::{BatchDecoder, DeviceCoefficients, DevicePlane};
+use dctflow::stages::DecodeStage;
 use dctflow::synth::{Encoding, Interleaving, Layout, Picture, Script, photo_set, progressive_scans, sequential_scans};
 use dctflow::tensor::InputKind;
 
@@ -148,6 +149,35 @@ fn coefficients_on_the_device_are_those_of_the_cpu() {
         assert_eq!(emulator.num_allocations(), first, "recycled memory is not used again");
     }
     assert_eq!((decoder.stats().on_device, decoder.stats().on_cpu.len()), (3 * 6, 2), "{:?}", decoder.stats());
+    assert!(!decoder.stats().cpu_time.is_zero());
+}
+
+/// A plan that is wrong on purpose: what it lets a kernel write outside of an image's planes shows.
+#[test]
+fn coefficients_written_outside_of_their_plane_are_noticed() {
+    let files = photo_set(4, 4);
+    let images: Vec<PlannedImage<'_>> =
+        files.iter().map(|file| PlannedImage::read(file, &Limits::default()).expect("a sound file")).collect();
+    let redzone_bytes = emulator().redzone_bytes();
+    let options = PlanOptions { subsequence_bytes: None, redzone_bytes };
+    let zone_blocks = redzone_bytes.next_multiple_of(128) as u64 / 128;
+    // Into the zone behind a plane; past the last zone of all, into memory that only a larger batch uses.
+    for (what, num_images, image_idx, component_idx, shift_blocks) in
+        [("between planes", 4, 1, 0, 1), ("behind the last plane", 1, 0, 2, zone_blocks + 1)]
+    {
+        // One each: a device that has failed answers nothing more.
+        let device: Arc<dyn Device> = emulator();
+        let mut stage = DecodeStage::new(&device).expect("a stage");
+        let whole = DecodePlan::new(&images, &options);
+        stage.submit(&images, &whole).expect("no error of the device");
+        stage.fetch_reports(&images, &whole).expect("the plan is right");
+        let images = &images[..num_images];
+        let mut plan = DecodePlan::new(images, &options);
+        plan.scans[image_idx].components[component_idx].first_coefficient += 64 * shift_blocks;
+        let submitted = stage.submit(images, &plan);
+        let error = submitted.and_then(|()| stage.fetch_reports(images, &plan)).expect_err(what);
+        assert!(error.to_string().contains("forbidden zone"), "{what}: {error}");
+    }
 }
 
 /// Whoever joins the stream finds the coefficients there, in any schedule, with no wait of the host; and shares them through DLPack.

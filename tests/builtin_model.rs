@@ -2,6 +2,9 @@
 
 #![cfg(all(feature = "cli", feature = "builtin-model"))]
 
+#[path = "common/say.rs"]
+mod say;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -59,7 +62,7 @@ fn validation_images() -> Option<PathBuf> {
 #[test]
 fn it_is_as_good_as_its_card_says() {
     let Some(path) = validation_images() else {
-        eprintln!("skipped: no Imagenette (set DCTFLOW_DATA to a folder that holds imagenette/val.parquet)");
+        say::skipped("no Imagenette (set DCTFLOW_DATA to a folder that holds imagenette/val.parquet)");
         return;
     };
     let output = dctflow(Path::new("."), &format!("eval --json --device cpu {}", path.display()));

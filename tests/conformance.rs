@@ -93,7 +93,7 @@ fn twelve_bit_files() {
 #[test]
 fn damaged_twelve_bit_files() {
     let Some(program) = oracle12::program() else {
-        eprintln!("skipped: DCTFLOW_ORACLE12 does not name the program that ci/oracle12.sh builds");
+        common::say::skipped("DCTFLOW_ORACLE12 does not name the program that ci/oracle12.sh builds");
         return;
     };
     let small = twelve_bit_points().into_iter().filter(|point| point.size.0 < 200);

@@ -7,16 +7,22 @@ use std::collections::BTreeMap;
 
 use common::cases::agrees_with_cpu;
 use common::engines::kernel_decoder;
-use common::matrix;
+use common::say::say;
+use common::{hostile, matrix};
 use dctflow::abi::{
-    DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS, MAX_SERIAL_SUBSEQUENCES, ScanDesc, Segment, Subsequence,
+    Counter, DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS, IndexSegments, Kernel, KernelId,
+    MAX_SERIAL_SUBSEQUENCES, RefineBlocks, RefineSegments, ScanDesc, Segment, SegmentResult, Subsequence,
+    WriteSegments, WriteSubsequences,
 };
 use dctflow::cpu::{self, Decoded};
+use dctflow::device::Count;
 use dctflow::device::emulator::Schedule;
-use dctflow::jpeg::{Coefficients, EntropyCoding, Limits, Natural, Orientation, Plane};
+use dctflow::jpeg::{Coefficients, EntropyCoding, Limits, Natural, Orientation, Plane, Status};
 use dctflow::plan::{Array, CpuReason, DecodePlan, PlanOptions, PlannedImage};
 use dctflow::session::DecoderStats;
-use dctflow::synth::{Codes, Encoding, Interleaving, Layout, Picture, Random, Restart, mutate, sequential_scans};
+use dctflow::synth::{
+    Codes, Encoding, Interleaving, Layout, Picture, Random, Restart, mutate, photo_set, sequential_scans,
+};
 use rayon::prelude::*;
 
 /// A file and what it must be decoded to.
@@ -219,6 +225,126 @@ fn codes_that_never_fall_into_step() {
     }
 }
 
+/// What speculation costs, as `dctflow profile speculation` counts it: of photos as large batches divide them. Loose bars: records have the
+/// numbers (`benches/record`), this only sees that nothing has gone wrong.
+#[test]
+fn speculation_decodes_little_twice() {
+    let files = photo_set(3, 24);
+    let mut decoder = kernel_decoder(Schedule::Forward, Some(1024));
+    let decoded = decoder.decode(&files.iter().map(Vec::as_slice).collect::<Vec<_>>()).expect("no error of the device");
+    assert!(decoded.iter().all(|decoded| decoded.report.status == Status::Complete));
+    let counts = decoder.device().take_counts();
+    let writers = [WriteSubsequences::ID, WriteSegments::ID, RefineBlocks::ID];
+    let (mut before, mut written) = (Count::default(), Count::default());
+    for (kernel, counts) in &counts {
+        let sum = if writers.contains(kernel) { &mut written } else { &mut before };
+        *sum += counts.count(Counter::Symbols);
+    }
+    let by_symbols = before.total as f64 / written.total as f64;
+    let by_warps = before.warp_max as f64 / written.total as f64;
+    say(format_args!("speculation: {by_symbols:.2} by symbols, {by_warps:.2} by warp maximum"));
+    assert!((1.0..1.25).contains(&by_symbols) && (by_symbols..1.7).contains(&by_warps), "{by_symbols}, {by_warps}");
+}
+
+const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)];
+
+/// Decodes a file by itself, and returns the decoder's statistics and how many serial steps the slowest thread of a kernel took, all its launches
+/// together.
+fn serial_steps(sample: &Sample, schedule: Schedule, kernel: KernelId) -> (DecoderStats, u64) {
+    let mut decoder = kernel_decoder(schedule, None);
+    let decoded = decoder.decode(&[&sample.bytes]).unwrap_or_else(|error| panic!("{}: {error}", sample.name));
+    if let Err(fault) = agrees_with_cpu(&decoded[0], &sample.by_cpu) {
+        panic!("{}, {schedule:?}: {fault}", sample.name);
+    }
+    let counts = decoder.device().take_counts();
+    let steps = counts.get(&kernel).map_or(0, |counts| counts.count(Counter::SerialSteps).warp_max / 32);
+    (decoder.stats().clone(), steps)
+}
+
+/// Runs of EOB over half a million empty blocks, six times: 6 KB that would keep one thread busy for long if it visited them.
+#[test]
+fn refinement_passes_over_empty_blocks() {
+    let blocks = hostile::most_blocks(500);
+    let num_blocks = u64::from(blocks.0) * u64::from(blocks.1);
+    assert!(num_blocks > 500_000);
+    let sample = Sample::new("runs of EOB alone", hostile::passes_without_data(blocks));
+    for schedule in SCHEDULES {
+        let (stats, steps) = serial_steps(&sample, schedule, RefineSegments::ID);
+        assert_eq!((stats.on_device, stats.on_cpu.len()), (1, 0), "{schedule:?}");
+        // A word of marks for 32 blocks, and at most 8 blocks for a byte.
+        let num_scans = 6;
+        assert!(steps > 0 && steps < num_scans * num_blocks / 32 + 8 * sample.bytes.len() as u64, "{steps} steps");
+    }
+}
+
+/// What would keep one thread busy for long is the CPU's, and counted apart; what is short or has restarts is not.
+#[test]
+fn long_refinement_scans_are_left_to_the_cpu() {
+    for (blocks, is_on_device) in [((256, 256), true), ((1024, 256), false)] {
+        let sample = Sample::new(format!("{blocks:?} blocks"), hostile::refined_block_by_block(blocks));
+        let (stats, steps) = serial_steps(&sample, Schedule::Forward, RefineSegments::ID);
+        if is_on_device {
+            let num_blocks = u64::from(blocks.0 * blocks.1);
+            assert_eq!((stats.on_device, &stats.on_cpu), (1, &BTreeMap::new()));
+            assert!((num_blocks..num_blocks + 10).contains(&steps), "{steps} steps");
+        } else {
+            assert_eq!(stats.on_cpu, BTreeMap::from([(CpuReason::SerialRefinement, 1)]));
+            assert!(!stats.cpu_time.is_zero());
+        }
+    }
+}
+
+/// Lost, doubled and wrong restart markers among very many: every thread takes a share of finding out what they mean.
+#[test]
+fn many_restart_markers_of_a_wrong_number() {
+    let sound = hostile::restart_interval_one((1024, 64));
+    let markers: Vec<usize> =
+        (0..sound.len() - 1).filter(|&i| sound[i] == 0xFF && sound[i + 1] & 0xF8 == 0xD0).collect();
+    let num_segments = markers.len() as u64 + 1;
+    let mut random = Random::new(11);
+    let mut damaged: Vec<(String, Vec<u8>)> = Vec::new();
+    for num_lost in [1, 3, 4, 5, 2000] {
+        let mut bytes = sound.clone();
+        let first = random.below(markers.len() as u32 - 2 * num_lost) as usize;
+        for i in (0..num_lost as usize).rev() {
+            bytes.drain(markers[first + i]..markers[first + i] + 2);
+        }
+        damaged.push((format!("{num_lost} lost in a row"), bytes));
+    }
+    for (name, is_doubled, share) in
+        [("some doubled", true, 10_000), ("some lost", false, 100), ("many lost", false, 3)]
+    {
+        let mut bytes = sound.clone();
+        for &at in markers.iter().rev().filter(|_| random.below(share) == 0) {
+            match is_doubled {
+                true => drop(bytes.splice(at..at, [0xFF, sound[at + 1]])),
+                false => drop(bytes.drain(at..at + 2)),
+            }
+        }
+        damaged.push((name.into(), bytes));
+    }
+    for (name, at) in [("one lost at the start", 0), ("one lost at the end", markers.len() - 1)] {
+        let mut bytes = sound.clone();
+        bytes.drain(markers[at]..markers[at] + 2);
+        // Near the end, what follows is told by what is left, too: wrong numbers there.
+        let end = bytes.len() - 3 - 60;
+        (end..end + 30).filter(|i| i % 3 == 0).for_each(|i| {
+            if bytes[i] & 0xF8 == 0xD0 {
+                bytes[i] ^= 5;
+            }
+        });
+        damaged.push((name.into(), bytes));
+    }
+    damaged.into_par_iter().for_each(|(name, bytes)| {
+        let sample = Sample::new(name, bytes);
+        for schedule in SCHEDULES {
+            let (stats, steps) = serial_steps(&sample, schedule, IndexSegments::ID);
+            assert_eq!(stats.on_device, 1, "{}", sample.name);
+            assert!(steps > 0 && steps < num_segments / 16, "{}: {steps} steps of {num_segments}", sample.name);
+        }
+    });
+}
+
 /// The scans' shares of an array: none may overlap another, nor end behind the array.
 fn assert_apart(what: &str, mut shares: Vec<std::ops::Range<u64>>, len: u64) {
     shares.retain(|share| !share.is_empty());
@@ -281,6 +407,7 @@ fn restart_interval_one_takes_little_memory() {
     let plan = DecodePlan::new(&[planned], &PlanOptions::default());
     let ratio = plan.scratch.len_bytes() as f64 / bytes.len() as f64;
     eprintln!("{} bytes of file, {ratio:.1} times as much working memory", bytes.len());
-    // A segment has 3 bytes in the file, and 40 in tables.
+    // A segment has 3 bytes in the file, and 40 in tables: Segment and SegmentResult.
+    assert_eq!(size_of::<Segment>() + size_of::<SegmentResult>(), 40);
     assert!(ratio < 16.0, "{ratio}");
 }

@@ -3,6 +3,9 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "common/say.rs"]
+mod say;
+
 use std::fs;
 use std::future::Future;
 use std::io::Write;
@@ -199,7 +202,7 @@ fn a_full_disk_is_an_error_that_says_so() {
         let stderr = expect_status(output, 2);
         assert!(stderr.contains("standard output: ") && stderr.contains("make room"), "{stderr}");
     } else {
-        eprintln!("skipped: no /dev/full");
+        say::skipped("no /dev/full");
     }
     // What had room stays, and the run can be resumed.
     let arguments = format!("{CLASSIFY} --json --out results --resume photos");

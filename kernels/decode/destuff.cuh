@@ -58,7 +58,7 @@ __device__ void destuff(const DestuffParams &p, DestuffSmem &smem) {
         if (s.restart_mask >> i & 1) {
             ++segment;
             if (segment <= scan.num_intervals + EXTRA_SEGMENTS) {
-                p.batch.segments[scan.first_segment + segment] = {tile.kept_bytes - first + to, s.byte(i) & SEGMENT_MARKER, NO_INTERVAL, 0};
+                p.batch.segments[scan.first_segment + segment] = {tile.kept_bytes - first + to, s.byte(i) & SEGMENT_MARKER, 0, 0};
             }
         }
     }

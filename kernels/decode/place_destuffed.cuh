@@ -45,7 +45,7 @@ __device__ void place_destuffed(const PlaceDestuffedParams &p, PlaceDestuffedSme
         Segment *segments = p.batch.segments + scan.first_segment;
         segments[0] = {};
         if (num_segments == before.num_restarts + 1) {
-            segments[num_segments] = {before.kept_bytes, 0, NO_INTERVAL, 0};
+            segments[num_segments] = {before.kept_bytes, SEGMENT_NO_INTERVAL, 0, 0};
         }
     }
 }

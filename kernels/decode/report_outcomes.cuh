@@ -13,8 +13,9 @@ struct McuRange {
 
 struct ReportOutcomesSmem {
     CtaScan<TILE_THREADS> scan;
-    McuRange ranges[2 * TILE_THREADS]; /* Not to be trusted. */
-    uint32_t num_ranges;
+    /* Not to be trusted: two ranges of each thread, and how many MCUs the ranges before have. */
+    uint32_t range_firsts[2 * TILE_THREADS];
+    uint32_t mcus_before[2 * TILE_THREADS];
 };
 
 /* What is wrong with a segment. */
@@ -28,7 +29,7 @@ __device__ __forceinline__ SegmentFault segment_fault(const Segment &segment, ui
     if (segment.marker & SEGMENT_OUT_OF_ORDER) {
         return {FAULT_MARKER, 0};
     }
-    if (segment.interval == NO_INTERVAL) {
+    if (segment.marker & SEGMENT_NO_INTERVAL) {
         return {(segment.marker & SEGMENT_EXCESS) != 0 ? uint32_t{FAULT_EXCESS} : uint32_t{FAULT_NONE}, 0};
     }
     if (result.bad_block != UINT32_MAX) {
@@ -46,41 +47,46 @@ struct OutcomeReport {
     ReportOutcomesSmem &smem;
     const ImageDesc &image;
 
-    __device__ __forceinline__ void add_range(const ScanDesc &scan, uint32_t first_mcu, uint32_t end_mcu) const {
-        if (first_mcu < end_mcu) {
-            smem.ranges[atomicAdd(&smem.num_ranges, 1u)] = {first_mcu, min(end_mcu, scan.num_mcus)};
-        }
-    }
-
-    /* Distrusts what a segment lacks, and the intervals lost before it. */
-    __device__ __forceinline__ void add_ranges(const ScanDesc &scan, const Segment &segment, const SegmentResult &result) const {
-        if (segment.interval == NO_INTERVAL) {
+    /* What a segment lacks, and the intervals lost before it. */
+    __device__ __forceinline__ void find_ranges(const ScanDesc &scan, const Segment &segment, const SegmentResult &result,
+                                                McuRange &lost, McuRange &lacking) const {
+        if (segment.marker & SEGMENT_NO_INTERVAL) {
             return;
         }
         const uint32_t first_mcu = segment.interval * scan.interval_mcus;
-        add_range(scan, first_mcu - (segment.marker >> SEGMENT_LOST_SHIFT) * scan.interval_mcus, first_mcu);
+        lost = {first_mcu - ((segment.marker & SEGMENT_LOST) >> SEGMENT_LOST_SHIFT) * scan.interval_mcus, first_mcu};
         uint32_t first_block = min(result.bad_block, result.end == SEGMENT_COMPLETE ? UINT32_MAX : result.received_blocks);
         first_block = segment.marker & SEGMENT_WRONG_NUMBER ? 0 : first_block;
         if (first_block != UINT32_MAX) {
-            add_range(scan, first_mcu + first_block / scan.num_mcu_blocks, first_mcu + scan.interval_mcus);
+            lacking = {first_mcu + first_block / scan.num_mcu_blocks, min(first_mcu + scan.interval_mcus, scan.num_mcus)};
         }
     }
 
-    /* Sets the bits of the frame's MCUs that hold the MCUs of all ranges. The whole CTA calls it. */
-    __device__ __forceinline__ void mark_ranges(const ScanDesc &scan) const {
+    /* Sets the bits of the frame's MCUs that hold the MCUs of two ranges of each thread, however they are shared out. The whole CTA calls
+     * it. */
+    __device__ __forceinline__ void mark_ranges(const ScanDesc &scan, const McuRange (&own)[2]) const {
         uint32_t *untrusted = p.batch.untrusted + image.first_untrusted_word;
-        __syncthreads();
-        for (uint32_t range = 0; range < smem.num_ranges; ++range) {
-            for (uint32_t mcu = smem.ranges[range].first + threadIdx.x; mcu < smem.ranges[range].end; mcu += TILE_THREADS) {
-                const uint32_t y = mcu / scan.mcus_wide;
-                const uint32_t x = mcu - y * scan.mcus_wide;
-                const uint32_t frame_mcu = y / scan.components[0].v * image.mcus_wide + x / scan.components[0].h;
-                atomicOr(&untrusted[frame_mcu / 32], 1u << frame_mcu % 32);
-            }
+        const uint32_t num_own[2] = {own[0].end - min(own[0].first, own[0].end), own[1].end - min(own[1].first, own[1].end)};
+        uint32_t num_mcus;
+        const uint32_t num_before = smem.scan.exclusive_sum(num_own[0] + num_own[1], num_mcus);
+#pragma unroll
+        for (uint32_t i = 0; i < 2; ++i) {
+            smem.range_firsts[2 * threadIdx.x + i] = own[i].first;
+            smem.mcus_before[2 * threadIdx.x + i] = num_before + (i == 0 ? 0 : num_own[0]);
         }
         __syncthreads();
-        if (threadIdx.x == 0) {
-            smem.num_ranges = 0;
+        for (uint32_t i = threadIdx.x; i < num_mcus; i += TILE_THREADS) {
+            /* The last range that does not begin behind it. */
+            uint32_t range = 0;
+#pragma unroll
+            for (uint32_t step = TILE_THREADS; step > 0; step /= 2) {
+                range += smem.mcus_before[range + step] <= i ? step : 0;
+            }
+            const uint32_t mcu = smem.range_firsts[range] + (i - smem.mcus_before[range]);
+            const uint32_t y = mcu / scan.mcus_wide;
+            const uint32_t x = mcu - y * scan.mcus_wide;
+            const uint32_t frame_mcu = y / scan.components[0].v * image.mcus_wide + x / scan.components[0].h;
+            atomicOr(&untrusted[frame_mcu / 32], 1u << frame_mcu % 32);
         }
         __syncthreads();
     }
@@ -99,20 +105,22 @@ struct OutcomeReport {
                 continue;
             }
             first_fault = min(first_fault, found);
+            McuRange ranges[2] = {};
             if (is_faulty) {
-                add_ranges(scan, segments[i], results[i]);
+                find_ranges(scan, segments[i], results[i], ranges[0], ranges[1]);
             }
-            mark_ranges(scan);
+            mark_ranges(scan, ranges);
         }
         return first_fault;
     }
 
     /* The intervals behind the last one that was found. The whole CTA calls it. */
     __device__ __forceinline__ void report_lost_end(const ScanDesc &scan, const ScanState &state) const {
+        McuRange ranges[2] = {};
         if (threadIdx.x == 0) {
-            add_range(scan, state.num_found * scan.interval_mcus, scan.num_mcus);
+            ranges[0] = {state.num_found * scan.interval_mcus, scan.num_mcus};
         }
-        mark_ranges(scan);
+        mark_ranges(scan, ranges);
     }
 
     /* Counts the MCUs that are not to be trusted. The whole CTA calls it. */
@@ -135,9 +143,6 @@ __device__ void report_outcomes(const ReportOutcomesParams &p, ReportOutcomesSme
     const OutcomeReport report = {p, smem, image};
     ImageOutcome outcome = {};
     outcome.first_untrusted_mcu = UINT32_MAX;
-    if (threadIdx.x == 0) {
-        smem.num_ranges = 0;
-    }
     for (uint32_t i = 0; i < image.num_scans; ++i) {
         const ScanDesc &scan = p.batch.scans[image.first_scan + i];
         const ScanState &state = p.batch.scan_states[image.first_scan + i];

@@ -4,8 +4,6 @@
 
 #include "abi.h"
 
-static constexpr uint32_t NO_INTERVAL = UINT32_MAX;
-
 /* Segments that are not longer than a subsequence are not divided: one thread decodes them from their known start. */
 __device__ __forceinline__ uint32_t num_subsequences_of(uint32_t segment_bytes, uint32_t subsequence_bytes) {
     return segment_bytes <= subsequence_bytes ? 0 : (segment_bytes - 1) / subsequence_bytes + 1;

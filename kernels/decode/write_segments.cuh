@@ -10,14 +10,14 @@ __device__ void write_segments(const WriteSegmentsParams &p, WriteSmem &smem) {
     const ScanState &state = p.batch.scan_states[work.scan_idx];
     const Segment *segments = p.batch.segments + scan.first_segment;
     const uint32_t segment_idx = work.first + threadIdx.x;
-    Segment segment = {0, 0, NO_INTERVAL, 0};
+    Segment segment = {0, SEGMENT_NO_INTERVAL, 0, 0};
     uint32_t end_bytes = 0;
     if (segment_idx < state.num_segments && !state.is_unresolved) {
         segment = segments[segment_idx];
         end_bytes = segments[segment_idx + 1].start_bytes;
     }
     const bool is_own =
-        segment.interval != NO_INTERVAL && num_subsequences_of(end_bytes - segment.start_bytes, scan.subsequence_bytes) == 0;
+        (segment.marker & SEGMENT_NO_INTERVAL) == 0 && num_subsequences_of(end_bytes - segment.start_bytes, scan.subsequence_bytes) == 0;
     if (__syncthreads_or(is_own) == 0) {
         return;
     }

@@ -13,6 +13,7 @@ pub const SYNCHRONIZE_TILES: u32 = 2;
 pub const EXTRA_SEGMENTS: u32 = 8;
 pub const MAX_RECORDS: u32 = 8;
 pub const MAX_SERIAL_SUBSEQUENCES: u32 = 128;
+pub const REFINE_TILE_BLOCKS: u32 = 1024;
 pub const RECORD_BAD_CODE: u32 = 2147483648;
 pub const SUBSEQUENCE_BAD_BEFORE: u32 = 65536;
 pub const CONVOLVE_DEPTH: u32 = 32;
@@ -70,7 +71,7 @@ pub type HuffmanKind = ::core::ffi::c_uint;
 pub const SCAN_FIRST: ScanKind = 0;
 #[doc = " One bit a block (T.81 G.1.2.1)."]
 pub const SCAN_REFINE_DC: ScanKind = 1;
-#[doc = " Correction bits between new coefficients (G.1.2.3): serial within a segment."]
+#[doc = " Correction bits between new coefficients (G.1.2.3): where each block's start is found serially."]
 pub const SCAN_REFINE_AC: ScanKind = 2;
 #[doc = " How a scan's data become coefficients."]
 pub type ScanKind = ::core::ffi::c_uint;
@@ -90,8 +91,12 @@ pub const SEGMENT_OUT_OF_ORDER: SegmentFlag = 8;
 pub const SEGMENT_WRONG_NUMBER: SegmentFlag = 16;
 #[doc = " It holds data, but all intervals were found before."]
 pub const SEGMENT_EXCESS: SegmentFlag = 32;
-#[doc = " From this bit on: intervals lost before it."]
+#[doc = " From this bit on: intervals lost before it, 0 to 3."]
 pub const SEGMENT_LOST_SHIFT: SegmentFlag = 6;
+#[doc = " These bits."]
+pub const SEGMENT_LOST: SegmentFlag = 192;
+#[doc = " It holds no interval: excess, or behind a marker that cannot be right."]
+pub const SEGMENT_NO_INTERVAL: SegmentFlag = 256;
 #[doc = " Segment::marker: the bits beside m."]
 pub type SegmentFlag = ::core::ffi::c_uint;
 pub const FAULT_NONE: FaultKind = 0;
@@ -240,6 +245,8 @@ pub struct ScanDesc {
     pub data_offset: u64,
     #[doc = " First word of destuffed data in `destuffed`, a multiple of 4."]
     pub destuffed_offset: u64,
+    #[doc = " AC refinement: index into `refined_blocks`, a multiple of 32, one for each block of the scan."]
+    pub first_refined_block: u64,
     #[doc = " Index into `images`."]
     pub image_idx: u32,
     #[doc = " Bytes from there to the end of the file, or to where the scan is known to end."]
@@ -291,34 +298,36 @@ pub struct ScanDesc {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ScanDesc"][::core::mem::size_of::<ScanDesc>() - 248usize];
+    ["Size of ScanDesc"][::core::mem::size_of::<ScanDesc>() - 256usize];
     ["Alignment of ScanDesc"][::core::mem::align_of::<ScanDesc>() - 8usize];
     ["Offset of field: ScanDesc::data_offset"][::core::mem::offset_of!(ScanDesc, data_offset) - 0usize];
     ["Offset of field: ScanDesc::destuffed_offset"][::core::mem::offset_of!(ScanDesc, destuffed_offset) - 8usize];
-    ["Offset of field: ScanDesc::image_idx"][::core::mem::offset_of!(ScanDesc, image_idx) - 16usize];
-    ["Offset of field: ScanDesc::data_bytes"][::core::mem::offset_of!(ScanDesc, data_bytes) - 20usize];
-    ["Offset of field: ScanDesc::first_destuff_tile"][::core::mem::offset_of!(ScanDesc, first_destuff_tile) - 24usize];
-    ["Offset of field: ScanDesc::num_destuff_tiles"][::core::mem::offset_of!(ScanDesc, num_destuff_tiles) - 28usize];
-    ["Offset of field: ScanDesc::first_segment"][::core::mem::offset_of!(ScanDesc, first_segment) - 32usize];
-    ["Offset of field: ScanDesc::num_intervals"][::core::mem::offset_of!(ScanDesc, num_intervals) - 36usize];
-    ["Offset of field: ScanDesc::first_subsequence"][::core::mem::offset_of!(ScanDesc, first_subsequence) - 40usize];
-    ["Offset of field: ScanDesc::max_subsequences"][::core::mem::offset_of!(ScanDesc, max_subsequences) - 44usize];
-    ["Offset of field: ScanDesc::subsequence_bytes"][::core::mem::offset_of!(ScanDesc, subsequence_bytes) - 48usize];
-    ["Offset of field: ScanDesc::interval_mcus"][::core::mem::offset_of!(ScanDesc, interval_mcus) - 52usize];
-    ["Offset of field: ScanDesc::num_mcus"][::core::mem::offset_of!(ScanDesc, num_mcus) - 56usize];
-    ["Offset of field: ScanDesc::mcus_wide"][::core::mem::offset_of!(ScanDesc, mcus_wide) - 60usize];
-    ["Offset of field: ScanDesc::dc_tables"][::core::mem::offset_of!(ScanDesc, dc_tables) - 64usize];
-    ["Offset of field: ScanDesc::ac_tables"][::core::mem::offset_of!(ScanDesc, ac_tables) - 80usize];
-    ["Offset of field: ScanDesc::components"][::core::mem::offset_of!(ScanDesc, components) - 96usize];
-    ["Offset of field: ScanDesc::mcu_blocks"][::core::mem::offset_of!(ScanDesc, mcu_blocks) - 160usize];
-    ["Offset of field: ScanDesc::num_mcu_blocks"][::core::mem::offset_of!(ScanDesc, num_mcu_blocks) - 240usize];
-    ["Offset of field: ScanDesc::num_dc_tables"][::core::mem::offset_of!(ScanDesc, num_dc_tables) - 241usize];
-    ["Offset of field: ScanDesc::num_ac_tables"][::core::mem::offset_of!(ScanDesc, num_ac_tables) - 242usize];
-    ["Offset of field: ScanDesc::kind"][::core::mem::offset_of!(ScanDesc, kind) - 243usize];
-    ["Offset of field: ScanDesc::z_begin"][::core::mem::offset_of!(ScanDesc, z_begin) - 244usize];
-    ["Offset of field: ScanDesc::z_end"][::core::mem::offset_of!(ScanDesc, z_end) - 245usize];
-    ["Offset of field: ScanDesc::point_transform"][::core::mem::offset_of!(ScanDesc, point_transform) - 246usize];
-    ["Offset of field: ScanDesc::is_progressive"][::core::mem::offset_of!(ScanDesc, is_progressive) - 247usize];
+    ["Offset of field: ScanDesc::first_refined_block"]
+        [::core::mem::offset_of!(ScanDesc, first_refined_block) - 16usize];
+    ["Offset of field: ScanDesc::image_idx"][::core::mem::offset_of!(ScanDesc, image_idx) - 24usize];
+    ["Offset of field: ScanDesc::data_bytes"][::core::mem::offset_of!(ScanDesc, data_bytes) - 28usize];
+    ["Offset of field: ScanDesc::first_destuff_tile"][::core::mem::offset_of!(ScanDesc, first_destuff_tile) - 32usize];
+    ["Offset of field: ScanDesc::num_destuff_tiles"][::core::mem::offset_of!(ScanDesc, num_destuff_tiles) - 36usize];
+    ["Offset of field: ScanDesc::first_segment"][::core::mem::offset_of!(ScanDesc, first_segment) - 40usize];
+    ["Offset of field: ScanDesc::num_intervals"][::core::mem::offset_of!(ScanDesc, num_intervals) - 44usize];
+    ["Offset of field: ScanDesc::first_subsequence"][::core::mem::offset_of!(ScanDesc, first_subsequence) - 48usize];
+    ["Offset of field: ScanDesc::max_subsequences"][::core::mem::offset_of!(ScanDesc, max_subsequences) - 52usize];
+    ["Offset of field: ScanDesc::subsequence_bytes"][::core::mem::offset_of!(ScanDesc, subsequence_bytes) - 56usize];
+    ["Offset of field: ScanDesc::interval_mcus"][::core::mem::offset_of!(ScanDesc, interval_mcus) - 60usize];
+    ["Offset of field: ScanDesc::num_mcus"][::core::mem::offset_of!(ScanDesc, num_mcus) - 64usize];
+    ["Offset of field: ScanDesc::mcus_wide"][::core::mem::offset_of!(ScanDesc, mcus_wide) - 68usize];
+    ["Offset of field: ScanDesc::dc_tables"][::core::mem::offset_of!(ScanDesc, dc_tables) - 72usize];
+    ["Offset of field: ScanDesc::ac_tables"][::core::mem::offset_of!(ScanDesc, ac_tables) - 88usize];
+    ["Offset of field: ScanDesc::components"][::core::mem::offset_of!(ScanDesc, components) - 104usize];
+    ["Offset of field: ScanDesc::mcu_blocks"][::core::mem::offset_of!(ScanDesc, mcu_blocks) - 168usize];
+    ["Offset of field: ScanDesc::num_mcu_blocks"][::core::mem::offset_of!(ScanDesc, num_mcu_blocks) - 248usize];
+    ["Offset of field: ScanDesc::num_dc_tables"][::core::mem::offset_of!(ScanDesc, num_dc_tables) - 249usize];
+    ["Offset of field: ScanDesc::num_ac_tables"][::core::mem::offset_of!(ScanDesc, num_ac_tables) - 250usize];
+    ["Offset of field: ScanDesc::kind"][::core::mem::offset_of!(ScanDesc, kind) - 251usize];
+    ["Offset of field: ScanDesc::z_begin"][::core::mem::offset_of!(ScanDesc, z_begin) - 252usize];
+    ["Offset of field: ScanDesc::z_end"][::core::mem::offset_of!(ScanDesc, z_end) - 253usize];
+    ["Offset of field: ScanDesc::point_transform"][::core::mem::offset_of!(ScanDesc, point_transform) - 254usize];
+    ["Offset of field: ScanDesc::is_progressive"][::core::mem::offset_of!(ScanDesc, is_progressive) - 255usize];
 };
 #[doc = " An image of the batch: what its outcome is made from."]
 #[repr(C)]
@@ -424,7 +433,7 @@ pub struct Segment {
     pub start_bytes: u32,
     #[doc = " m of the RSTm before it; index_segments adds `SegmentFlag`s."]
     pub marker: u32,
-    #[doc = " Which restart interval it holds; UINT32_MAX: none."]
+    #[doc = " Which restart interval it holds; SEGMENT_NO_INTERVAL: that of the last one before that holds one."]
     pub interval: u32,
     #[doc = " Of the scan. A segment that is not divided has none."]
     pub first_subsequence: u32,
@@ -534,6 +543,25 @@ const _: () = {
     ["Offset of field: SubsequenceStart::first_block"][::core::mem::offset_of!(SubsequenceStart, first_block) - 4usize];
     ["Offset of field: SubsequenceStart::dc"][::core::mem::offset_of!(SubsequenceStart, dc) - 8usize];
 };
+#[doc = " A block of an AC refinement scan."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct RefinedBlock {
+    #[doc = " Bit k: ZZ(k), of the scan's band, is not zero before the scan."]
+    pub nonzero: u64,
+    #[doc = " Where its data start, in the scan's destuffed data; UINT32_MAX: it has none, or was not received."]
+    pub start_bits: u32,
+    #[doc = " 1: a run of EOB covers it, so it has correction bits only."]
+    pub is_in_run: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RefinedBlock"][::core::mem::size_of::<RefinedBlock>() - 16usize];
+    ["Alignment of RefinedBlock"][::core::mem::align_of::<RefinedBlock>() - 8usize];
+    ["Offset of field: RefinedBlock::nonzero"][::core::mem::offset_of!(RefinedBlock, nonzero) - 0usize];
+    ["Offset of field: RefinedBlock::start_bits"][::core::mem::offset_of!(RefinedBlock, start_bits) - 8usize];
+    ["Offset of field: RefinedBlock::is_in_run"][::core::mem::offset_of!(RefinedBlock, is_in_run) - 12usize];
+};
 #[doc = " What became of an image."]
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -610,10 +638,14 @@ pub struct DecodeBatch {
     pub outcomes: *mut ImageOutcome,
     #[doc = " By image and component: [blocks_high_padded][pitch_blocks][64], natural order."]
     pub coefficients: *mut i16,
+    #[doc = " By scan; scans of different waves share them."]
+    pub refined_blocks: *mut RefinedBlock,
+    #[doc = " One bit for each of refined_blocks: set where `nonzero` is not zero."]
+    pub nonzero_blocks: *mut u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of DecodeBatch"][::core::mem::size_of::<DecodeBatch>() - 120usize];
+    ["Size of DecodeBatch"][::core::mem::size_of::<DecodeBatch>() - 136usize];
     ["Alignment of DecodeBatch"][::core::mem::align_of::<DecodeBatch>() - 8usize];
     ["Offset of field: DecodeBatch::upload"][::core::mem::offset_of!(DecodeBatch, upload) - 0usize];
     ["Offset of field: DecodeBatch::images"][::core::mem::offset_of!(DecodeBatch, images) - 8usize];
@@ -630,6 +662,8 @@ const _: () = {
     ["Offset of field: DecodeBatch::untrusted"][::core::mem::offset_of!(DecodeBatch, untrusted) - 96usize];
     ["Offset of field: DecodeBatch::outcomes"][::core::mem::offset_of!(DecodeBatch, outcomes) - 104usize];
     ["Offset of field: DecodeBatch::coefficients"][::core::mem::offset_of!(DecodeBatch, coefficients) - 112usize];
+    ["Offset of field: DecodeBatch::refined_blocks"][::core::mem::offset_of!(DecodeBatch, refined_blocks) - 120usize];
+    ["Offset of field: DecodeBatch::nonzero_blocks"][::core::mem::offset_of!(DecodeBatch, nonzero_blocks) - 128usize];
 };
 impl Default for DecodeBatch {
     fn default() -> Self {
@@ -653,12 +687,12 @@ pub struct BuildTablesParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of BuildTablesParams"][::core::mem::size_of::<BuildTablesParams>() - 128usize];
+    ["Size of BuildTablesParams"][::core::mem::size_of::<BuildTablesParams>() - 144usize];
     ["Alignment of BuildTablesParams"][::core::mem::align_of::<BuildTablesParams>() - 8usize];
     ["Offset of field: BuildTablesParams::batch"][::core::mem::offset_of!(BuildTablesParams, batch) - 0usize];
     ["Offset of field: BuildTablesParams::num_tables"]
-        [::core::mem::offset_of!(BuildTablesParams, num_tables) - 120usize];
-    ["Offset of field: BuildTablesParams::reserved"][::core::mem::offset_of!(BuildTablesParams, reserved) - 124usize];
+        [::core::mem::offset_of!(BuildTablesParams, num_tables) - 136usize];
+    ["Offset of field: BuildTablesParams::reserved"][::core::mem::offset_of!(BuildTablesParams, reserved) - 140usize];
 };
 impl Default for BuildTablesParams {
     fn default() -> Self {
@@ -680,10 +714,10 @@ pub struct CountDestuffedParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of CountDestuffedParams"][::core::mem::size_of::<CountDestuffedParams>() - 128usize];
+    ["Size of CountDestuffedParams"][::core::mem::size_of::<CountDestuffedParams>() - 144usize];
     ["Alignment of CountDestuffedParams"][::core::mem::align_of::<CountDestuffedParams>() - 8usize];
     ["Offset of field: CountDestuffedParams::batch"][::core::mem::offset_of!(CountDestuffedParams, batch) - 0usize];
-    ["Offset of field: CountDestuffedParams::tiles"][::core::mem::offset_of!(CountDestuffedParams, tiles) - 120usize];
+    ["Offset of field: CountDestuffedParams::tiles"][::core::mem::offset_of!(CountDestuffedParams, tiles) - 136usize];
 };
 impl Default for CountDestuffedParams {
     fn default() -> Self {
@@ -703,7 +737,7 @@ pub struct PlaceDestuffedParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of PlaceDestuffedParams"][::core::mem::size_of::<PlaceDestuffedParams>() - 120usize];
+    ["Size of PlaceDestuffedParams"][::core::mem::size_of::<PlaceDestuffedParams>() - 136usize];
     ["Alignment of PlaceDestuffedParams"][::core::mem::align_of::<PlaceDestuffedParams>() - 8usize];
     ["Offset of field: PlaceDestuffedParams::batch"][::core::mem::offset_of!(PlaceDestuffedParams, batch) - 0usize];
 };
@@ -727,10 +761,10 @@ pub struct DestuffParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of DestuffParams"][::core::mem::size_of::<DestuffParams>() - 128usize];
+    ["Size of DestuffParams"][::core::mem::size_of::<DestuffParams>() - 144usize];
     ["Alignment of DestuffParams"][::core::mem::align_of::<DestuffParams>() - 8usize];
     ["Offset of field: DestuffParams::batch"][::core::mem::offset_of!(DestuffParams, batch) - 0usize];
-    ["Offset of field: DestuffParams::tiles"][::core::mem::offset_of!(DestuffParams, tiles) - 120usize];
+    ["Offset of field: DestuffParams::tiles"][::core::mem::offset_of!(DestuffParams, tiles) - 136usize];
 };
 impl Default for DestuffParams {
     fn default() -> Self {
@@ -750,7 +784,7 @@ pub struct IndexSegmentsParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of IndexSegmentsParams"][::core::mem::size_of::<IndexSegmentsParams>() - 120usize];
+    ["Size of IndexSegmentsParams"][::core::mem::size_of::<IndexSegmentsParams>() - 136usize];
     ["Alignment of IndexSegmentsParams"][::core::mem::align_of::<IndexSegmentsParams>() - 8usize];
     ["Offset of field: IndexSegmentsParams::batch"][::core::mem::offset_of!(IndexSegmentsParams, batch) - 0usize];
 };
@@ -774,12 +808,12 @@ pub struct SynchronizeSubsequencesParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of SynchronizeSubsequencesParams"][::core::mem::size_of::<SynchronizeSubsequencesParams>() - 128usize];
+    ["Size of SynchronizeSubsequencesParams"][::core::mem::size_of::<SynchronizeSubsequencesParams>() - 144usize];
     ["Alignment of SynchronizeSubsequencesParams"][::core::mem::align_of::<SynchronizeSubsequencesParams>() - 8usize];
     ["Offset of field: SynchronizeSubsequencesParams::batch"]
         [::core::mem::offset_of!(SynchronizeSubsequencesParams, batch) - 0usize];
     ["Offset of field: SynchronizeSubsequencesParams::tiles"]
-        [::core::mem::offset_of!(SynchronizeSubsequencesParams, tiles) - 120usize];
+        [::core::mem::offset_of!(SynchronizeSubsequencesParams, tiles) - 136usize];
 };
 impl Default for SynchronizeSubsequencesParams {
     fn default() -> Self {
@@ -799,7 +833,7 @@ pub struct ResolveSubsequencesParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ResolveSubsequencesParams"][::core::mem::size_of::<ResolveSubsequencesParams>() - 120usize];
+    ["Size of ResolveSubsequencesParams"][::core::mem::size_of::<ResolveSubsequencesParams>() - 136usize];
     ["Alignment of ResolveSubsequencesParams"][::core::mem::align_of::<ResolveSubsequencesParams>() - 8usize];
     ["Offset of field: ResolveSubsequencesParams::batch"]
         [::core::mem::offset_of!(ResolveSubsequencesParams, batch) - 0usize];
@@ -824,12 +858,12 @@ pub struct WriteSubsequencesParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of WriteSubsequencesParams"][::core::mem::size_of::<WriteSubsequencesParams>() - 128usize];
+    ["Size of WriteSubsequencesParams"][::core::mem::size_of::<WriteSubsequencesParams>() - 144usize];
     ["Alignment of WriteSubsequencesParams"][::core::mem::align_of::<WriteSubsequencesParams>() - 8usize];
     ["Offset of field: WriteSubsequencesParams::batch"]
         [::core::mem::offset_of!(WriteSubsequencesParams, batch) - 0usize];
     ["Offset of field: WriteSubsequencesParams::tiles"]
-        [::core::mem::offset_of!(WriteSubsequencesParams, tiles) - 120usize];
+        [::core::mem::offset_of!(WriteSubsequencesParams, tiles) - 136usize];
 };
 impl Default for WriteSubsequencesParams {
     fn default() -> Self {
@@ -851,10 +885,10 @@ pub struct WriteSegmentsParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of WriteSegmentsParams"][::core::mem::size_of::<WriteSegmentsParams>() - 128usize];
+    ["Size of WriteSegmentsParams"][::core::mem::size_of::<WriteSegmentsParams>() - 144usize];
     ["Alignment of WriteSegmentsParams"][::core::mem::align_of::<WriteSegmentsParams>() - 8usize];
     ["Offset of field: WriteSegmentsParams::batch"][::core::mem::offset_of!(WriteSegmentsParams, batch) - 0usize];
-    ["Offset of field: WriteSegmentsParams::tiles"][::core::mem::offset_of!(WriteSegmentsParams, tiles) - 120usize];
+    ["Offset of field: WriteSegmentsParams::tiles"][::core::mem::offset_of!(WriteSegmentsParams, tiles) - 136usize];
 };
 impl Default for WriteSegmentsParams {
     fn default() -> Self {
@@ -865,23 +899,73 @@ impl Default for WriteSegmentsParams {
         }
     }
 }
-#[doc = " Parameters of `refine_segments`: one CTA a tile. Takes the segments of refinement scans."]
+#[doc = " Parameters of `mark_blocks`: one CTA a tile. Takes the blocks of AC refinement scans."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct MarkBlocksParams {
+    #[doc = " Reads coefficients; writes refined_blocks and nonzero_blocks."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first block."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of MarkBlocksParams"][::core::mem::size_of::<MarkBlocksParams>() - 144usize];
+    ["Alignment of MarkBlocksParams"][::core::mem::align_of::<MarkBlocksParams>() - 8usize];
+    ["Offset of field: MarkBlocksParams::batch"][::core::mem::offset_of!(MarkBlocksParams, batch) - 0usize];
+    ["Offset of field: MarkBlocksParams::tiles"][::core::mem::offset_of!(MarkBlocksParams, tiles) - 136usize];
+};
+impl Default for MarkBlocksParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `refine_segments`: one CTA a tile. Takes the segments of AC refinement scans."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct RefineSegmentsParams {
-    #[doc = " Reads segments, destuffed, tables; changes coefficients; writes segment_results."]
+    #[doc = " Reads segments, destuffed, tables, nonzero_blocks; completes refined_blocks; writes segment_results."]
     pub batch: DecodeBatch,
     #[doc = " [gridDim.x]: first = the first segment."]
     pub tiles: *const WorkTile,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of RefineSegmentsParams"][::core::mem::size_of::<RefineSegmentsParams>() - 128usize];
+    ["Size of RefineSegmentsParams"][::core::mem::size_of::<RefineSegmentsParams>() - 144usize];
     ["Alignment of RefineSegmentsParams"][::core::mem::align_of::<RefineSegmentsParams>() - 8usize];
     ["Offset of field: RefineSegmentsParams::batch"][::core::mem::offset_of!(RefineSegmentsParams, batch) - 0usize];
-    ["Offset of field: RefineSegmentsParams::tiles"][::core::mem::offset_of!(RefineSegmentsParams, tiles) - 120usize];
+    ["Offset of field: RefineSegmentsParams::tiles"][::core::mem::offset_of!(RefineSegmentsParams, tiles) - 136usize];
 };
 impl Default for RefineSegmentsParams {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[doc = " Parameters of `refine_blocks`: one CTA a tile. Takes the blocks of refinement scans."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct RefineBlocksParams {
+    #[doc = " Reads segments, destuffed, tables, refined_blocks; changes coefficients; DC: writes segment_results."]
+    pub batch: DecodeBatch,
+    #[doc = " [gridDim.x]: first = the first block."]
+    pub tiles: *const WorkTile,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RefineBlocksParams"][::core::mem::size_of::<RefineBlocksParams>() - 144usize];
+    ["Alignment of RefineBlocksParams"][::core::mem::align_of::<RefineBlocksParams>() - 8usize];
+    ["Offset of field: RefineBlocksParams::batch"][::core::mem::offset_of!(RefineBlocksParams, batch) - 0usize];
+    ["Offset of field: RefineBlocksParams::tiles"][::core::mem::offset_of!(RefineBlocksParams, tiles) - 136usize];
+};
+impl Default for RefineBlocksParams {
     fn default() -> Self {
         let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
         unsafe {
@@ -901,10 +985,10 @@ pub struct ClearUnfinishedParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ClearUnfinishedParams"][::core::mem::size_of::<ClearUnfinishedParams>() - 128usize];
+    ["Size of ClearUnfinishedParams"][::core::mem::size_of::<ClearUnfinishedParams>() - 144usize];
     ["Alignment of ClearUnfinishedParams"][::core::mem::align_of::<ClearUnfinishedParams>() - 8usize];
     ["Offset of field: ClearUnfinishedParams::batch"][::core::mem::offset_of!(ClearUnfinishedParams, batch) - 0usize];
-    ["Offset of field: ClearUnfinishedParams::tiles"][::core::mem::offset_of!(ClearUnfinishedParams, tiles) - 120usize];
+    ["Offset of field: ClearUnfinishedParams::tiles"][::core::mem::offset_of!(ClearUnfinishedParams, tiles) - 136usize];
 };
 impl Default for ClearUnfinishedParams {
     fn default() -> Self {
@@ -924,7 +1008,7 @@ pub struct ReportOutcomesParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ReportOutcomesParams"][::core::mem::size_of::<ReportOutcomesParams>() - 120usize];
+    ["Size of ReportOutcomesParams"][::core::mem::size_of::<ReportOutcomesParams>() - 136usize];
     ["Alignment of ReportOutcomesParams"][::core::mem::align_of::<ReportOutcomesParams>() - 8usize];
     ["Offset of field: ReportOutcomesParams::batch"][::core::mem::offset_of!(ReportOutcomesParams, batch) - 0usize];
 };

@@ -27,7 +27,7 @@ mod tests {
         let tables = 2 * 4 * MAX_COMPONENTS as usize;
         let components = size_of::<ScanComponent>() * MAX_COMPONENTS as usize;
         let blocks = size_of::<McuBlock>() * MAX_MCU_BLOCKS as usize;
-        assert_eq!(size_of::<ScanDesc>(), 2 * 8 + 12 * 4 + tables + components + blocks + 8);
+        assert_eq!(size_of::<ScanDesc>(), 3 * 8 + 12 * 4 + tables + components + blocks + 8);
         assert_eq!(size_of::<ImageDesc>(), 6 * 4);
         assert_eq!(size_of::<WorkTile>(), 2 * 4);
         assert_eq!(size_of::<ImageOutcome>(), 10 * 4);

@@ -59,7 +59,10 @@ impl FileDecoder {
         let Some(stats) = self.on_device.as_ref().map(BatchDecoder::stats) else { return };
         let left: Vec<String> =
             stats.on_cpu.iter().map(|(reason, count)| format!("{count} ({})", reason.name())).collect();
-        let on_cpu = if left.is_empty() { "none".into() } else { left.join(", ") };
+        let on_cpu = match left.is_empty() {
+            true => "none".into(),
+            false => format!("{}, in {:.3} s of its time", left.join(", "), stats.cpu_time.as_secs_f64()),
+        };
         say(format_args!("decoded on the device {}: {}; on the CPU: {on_cpu}", self.kind, stats.on_device));
     }
 }

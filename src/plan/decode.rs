@@ -8,8 +8,9 @@ use super::layout::{Layout, Region};
 use crate::abi::{
     AC_LOOKUP_BITS, DC_LOOKUP_BITS, DESTUFF_TILE_BYTES, DESTUFFED_PADDING_BYTES, DestuffTile, EXTRA_SEGMENTS,
     HUFFMAN_AC_PROGRESSIVE, HUFFMAN_AC_SEQUENTIAL, HUFFMAN_DC, HuffmanSpec, HuffmanTable, ImageDesc, ImageOutcome,
-    McuBlock, SCAN_FIRST, SCAN_REFINE_AC, SCAN_REFINE_DC, SYNCHRONIZE_TILES, ScanComponent, ScanDesc, ScanState,
-    Segment, SegmentResult, Subsequence, SubsequenceStart, TILE_OVERLAP, TILE_THREADS, WARP_THREADS, WorkTile,
+    McuBlock, REFINE_TILE_BLOCKS, RefinedBlock, SCAN_FIRST, SCAN_REFINE_AC, SCAN_REFINE_DC, SYNCHRONIZE_TILES,
+    ScanComponent, ScanDesc, ScanState, Segment, SegmentResult, Subsequence, SubsequenceStart, TILE_OVERLAP,
+    TILE_THREADS, WARP_THREADS, WorkTile,
 };
 use crate::jpeg::{self, Frame, Process, Scan};
 
@@ -25,7 +26,7 @@ pub struct PlanOptions {
     /// Bytes of a subsequence, at least 64; chosen for each scan if not given: long ones for large batches, which waste less, short ones
     /// for small batches, which would leave a GPU idle.
     pub subsequence_bytes: Option<u32>,
-    /// Bytes that stay unused behind every array (a multiple of 8).
+    /// Bytes that stay unused behind every array (a multiple of 8), and at least as many behind every plane.
     pub redzone_bytes: usize,
 }
 
@@ -43,11 +44,13 @@ pub enum Array {
     SegmentResults,
     Untrusted,
     Outcomes,
+    RefinedBlocks,
+    NonzeroBlocks,
 }
 
 impl Array {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Tables,
         Self::DestuffTiles,
         Self::ScanStates,
@@ -58,6 +61,8 @@ impl Array {
         Self::SegmentResults,
         Self::Untrusted,
         Self::Outcomes,
+        Self::RefinedBlocks,
+        Self::NonzeroBlocks,
     ];
 }
 
@@ -68,18 +73,27 @@ pub struct Wave {
     pub subsequence_tiles: Vec<WorkTile>,
     /// Tiles of `write_segments`.
     pub segment_tiles: Vec<WorkTile>,
-    /// Tiles of `refine_segments`.
-    pub refine_tiles: Vec<WorkTile>,
+    /// Tiles of `mark_blocks`: blocks of AC refinement scans.
+    pub mark_tiles: Vec<WorkTile>,
+    /// Tiles of `refine_segments`: segments of the same scans.
+    pub refine_segment_tiles: Vec<WorkTile>,
+    /// Tiles of `refine_blocks`: blocks of all refinement scans.
+    pub refine_block_tiles: Vec<WorkTile>,
     /// Tiles of `clear_unfinished`: scans that can break off in a block with something of it written.
     pub clear_tiles: Vec<WorkTile>,
+    /// Blocks of AC refinement scans, each scan's rounded up to 32.
+    pub num_refined_blocks: u64,
 }
 
 impl Wave {
     fn clear(&mut self) {
         self.subsequence_tiles.clear();
         self.segment_tiles.clear();
-        self.refine_tiles.clear();
+        self.mark_tiles.clear();
+        self.refine_segment_tiles.clear();
+        self.refine_block_tiles.clear();
         self.clear_tiles.clear();
+        self.num_refined_blocks = 0;
     }
 }
 
@@ -104,13 +118,16 @@ pub struct DecodePlan {
     pub data_bytes: usize,
     /// Planes by image and component: index of the first coefficient.
     pub planes: Vec<[u64; 4]>,
-    /// Coefficients of all planes.
+    /// Coefficients of all planes, and what lies between them.
     pub num_coefficients: u64,
+    /// What lies between planes and must not be touched: bytes of the buffer of coefficients.
+    pub plane_redzones: Vec<Region>,
     /// Shared memory for the lookups of any scan.
     pub lookup_bytes: u32,
     /// Working memory.
     pub scratch: Layout,
     arrays: [Region; Array::ALL.len()],
+    redzone_bytes: usize,
     /// Where in `specs` a table of a kind is.
     tables: HashMap<(u32, Arc<jpeg::HuffmanTable>), u32>,
     /// The memory of waves that an earlier batch had.
@@ -128,6 +145,7 @@ impl DecodePlan {
     /// Becomes the plan for these images, in the memory that it has: once it has planned the largest batch, it takes no more.
     pub fn replace(&mut self, images: &[PlannedImage<'_>], options: &PlanOptions) {
         self.clear();
+        self.redzone_bytes = options.redzone_bytes;
         let mut builder = Builder::new(std::mem::take(self), images, options);
         for (image_idx, image) in images.iter().enumerate() {
             builder.add_image(image_idx, image);
@@ -137,7 +155,9 @@ impl DecodePlan {
 
     /// Of no images; keeps its memory.
     fn clear(&mut self) {
-        let Self { images, scans, specs, destuff_tiles, synchronize_tiles, waves, data, planes, .. } = self;
+        let Self {
+            images, scans, specs, destuff_tiles, synchronize_tiles, waves, data, planes, plane_redzones, ..
+        } = self;
         images.clear();
         scans.clear();
         specs.clear();
@@ -148,6 +168,7 @@ impl DecodePlan {
         self.spare_waves.extend(waves.drain(..).rev());
         data.clear();
         planes.clear();
+        plane_redzones.clear();
         self.tables.clear();
         (self.data_bytes, self.num_coefficients, self.lookup_bytes) = (0, 0, 0);
     }
@@ -160,6 +181,13 @@ impl DecodePlan {
             *plane = self.num_coefficients;
             self.num_coefficients +=
                 u64::from(component.padded_blocks_wide) * u64::from(component.padded_blocks_high) * 64;
+            // Planes stay aligned to blocks.
+            let redzone_bytes = self.redzone_bytes.next_multiple_of(64 * size_of::<i16>());
+            if redzone_bytes > 0 {
+                let offset_bytes = self.num_coefficients as usize * size_of::<i16>();
+                self.plane_redzones.push(Region { offset_bytes, len_bytes: redzone_bytes });
+                self.num_coefficients += (redzone_bytes / size_of::<i16>()) as u64;
+            }
         }
         planes
     }
@@ -234,7 +262,7 @@ impl Builder {
         let mut desc = self.describe(image_idx, frame, &planned.scan);
         self.place_data(image_idx, planned, &mut desc);
         self.size_work(&mut desc);
-        self.list_work(scan_idx, &desc, wave);
+        self.list_work(scan_idx, &mut desc, wave);
         let lookup_entries =
             (u32::from(desc.num_ac_tables) << AC_LOOKUP_BITS) + (u32::from(desc.num_dc_tables) << DC_LOOKUP_BITS);
         self.plan.lookup_bytes = self.plan.lookup_bytes.max(2 * lookup_entries);
@@ -363,7 +391,7 @@ impl Builder {
         })
     }
 
-    fn list_work(&mut self, scan_idx: u32, desc: &ScanDesc, wave: usize) {
+    fn list_work(&mut self, scan_idx: u32, desc: &mut ScanDesc, wave: usize) {
         let plan = &mut self.plan;
         let tiles = |num_items: u32, step: u32| {
             (0..num_items).step_by(step as usize).map(move |first| WorkTile { scan_idx, first })
@@ -383,8 +411,15 @@ impl Builder {
                 wave.clear_tiles.push(WorkTile { scan_idx, first: 0 });
             }
             wave.segment_tiles.extend(segment_tiles);
-        } else {
-            wave.refine_tiles.extend(segment_tiles);
+            return;
+        }
+        let num_blocks = desc.num_mcus * u32::from(desc.num_mcu_blocks);
+        wave.refine_block_tiles.extend(tiles(num_blocks, REFINE_TILE_BLOCKS));
+        if u32::from(desc.kind) == SCAN_REFINE_AC {
+            wave.mark_tiles.extend(tiles(num_blocks, REFINE_TILE_BLOCKS));
+            wave.refine_segment_tiles.extend(segment_tiles);
+            desc.first_refined_block = wave.num_refined_blocks;
+            wave.num_refined_blocks += u64::from(num_blocks.next_multiple_of(WARP_THREADS));
         }
     }
 
@@ -394,6 +429,7 @@ impl Builder {
         let tiles = &mut plan.synchronize_tiles;
         tiles.resize(tiles.len().next_multiple_of(SYNCHRONIZE_TILES as usize), NO_TILE);
         plan.scratch.clear(options.redzone_bytes);
+        let refined_blocks = plan.waves.iter().map(|wave| wave.num_refined_blocks).max().unwrap_or(0) as usize;
         for array in Array::ALL {
             let (len, element_bytes) = match array {
                 Array::Tables => (plan.specs.len(), size_of::<HuffmanTable>()),
@@ -406,6 +442,8 @@ impl Builder {
                 Array::SegmentResults => (segments as usize, size_of::<SegmentResult>()),
                 Array::Untrusted => (untrusted_words as usize, size_of::<u32>()),
                 Array::Outcomes => (plan.images.len(), size_of::<ImageOutcome>()),
+                Array::RefinedBlocks => (refined_blocks, size_of::<RefinedBlock>()),
+                Array::NonzeroBlocks => (refined_blocks.div_ceil(WARP_THREADS as usize), size_of::<u32>()),
             };
             plan.arrays[array as usize] = plan.scratch.place(len * element_bytes);
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use rayon::prelude::*;
 
 use super::device_coefficients::{DecodedOnDevice, DeviceCoefficients, DeviceImage, DevicePlane};
@@ -22,6 +24,8 @@ pub struct DecoderStats {
     pub on_device: u64,
     /// On the CPU, and why.
     pub on_cpu: BTreeMap<CpuReason, u64>,
+    /// CPU time that these took, summed over threads.
+    pub cpu_time: Duration,
     /// Subsequences that the device had to decode one after the other.
     pub serial_subsequences: u64,
 }
@@ -264,10 +268,14 @@ impl BatchDecoder {
         }
         let limits = &self.limits;
         let decode = |file_idx: usize| {
+            let start = ThreadTime::now();
             let frame = part.places[file_idx].frame(&part.images);
-            (file_idx, decode_into_room(frame, || cpu::decode(part.files[file_idx], limits)))
+            let decoded = decode_into_room(frame, || cpu::decode(part.files[file_idx], limits));
+            (file_idx, decoded, start.elapsed())
         };
-        files.into_par_iter().with_max_len(1).map(decode).collect()
+        let decoded: Vec<(usize, Decoded, Duration)> = files.into_par_iter().with_max_len(1).map(decode).collect();
+        self.stats.cpu_time += decoded.iter().map(|(_, _, time)| *time).sum::<Duration>();
+        decoded.into_iter().map(|(file_idx, decoded, _)| (file_idx, decoded)).collect()
     }
 }
 

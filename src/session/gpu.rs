@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use rayon::prelude::*;
 
 use super::batch::Image;
@@ -118,13 +119,17 @@ impl Shared {
 
     /// Never fails and never panics. `frame`: what there is room for in the batch's coefficients.
     fn decode_on_cpu(&self, bytes: &[u8], reason: CpuReason, frame: Option<&Frame>) -> Decoded {
-        *self.lock_stats().decoder.on_cpu.entry(reason).or_default() += 1;
-        decode_into_room(frame, || {
+        let start = ThreadTime::now();
+        let decoded = decode_into_room(frame, || {
             let mut decoder = self.decoders.take();
             let decoded = decoder.decode(bytes, &self.limits);
             self.decoders.put_back(decoder);
             decoded
-        })
+        });
+        let DecoderStats { on_cpu, cpu_time, .. } = &mut self.lock_stats().decoder;
+        *on_cpu.entry(reason).or_default() += 1;
+        *cpu_time += start.elapsed();
+        decoded
     }
 
     fn lock_stats(&self) -> MutexGuard<'_, DeviceStats> {

@@ -81,7 +81,10 @@ impl DecodeStage {
     /// Takes the memory of the last batch's coefficients out of the stage. The next batch takes new memory, unless this or another buffer
     /// comes back through [`put_coefficients`](Self::put_coefficients).
     pub fn take_coefficients(&mut self) -> Result<DeviceBuffer> {
-        self.coefficients.take()
+        let buffer = self.coefficients.take()?;
+        // SAFETY: the zones are this stage's, and so was the buffer.
+        unsafe { self.device.permit(buffer.address(), buffer.len_bytes()) };
+        Ok(buffer)
     }
 
     /// Memory for the coefficients of the next batches; it is dropped if the stage has more already.
@@ -177,7 +180,7 @@ impl DecodeStage {
         if pinned.is_none() {
             upload.fill_data(self.staging.buffer.as_mut_slice(), images, plan);
         }
-        self.guard_scratch(plan);
+        self.guard(upload, plan);
 
         self.stream.record(&self.begun)?;
         // SAFETY: the staging buffer is this stage's own, and written again only after the stream was waited for.
@@ -201,16 +204,26 @@ impl DecodeStage {
         unsafe { self.stream.download(&mut self.outcomes.buffer.as_mut_slice()[..outcomes.len_bytes], from) }
     }
 
-    /// Arrays lie next to each other: on the emulator, nothing may touch what lies between them.
-    fn guard_scratch(&self, plan: &DecodePlan) {
-        let scratch = &self.scratch.buffer;
-        // SAFETY: the zones lie in the buffer, and the stream was waited for.
-        unsafe {
-            self.device.permit(scratch.address(), scratch.len_bytes());
-            for zone in plan.scratch.redzones() {
-                self.device.forbid(scratch.address() + zone.offset_bytes as u64, zone.len_bytes);
-            }
+    /// Arrays and planes lie next to each other, in buffers that may be longer than all of them: on the emulator, nothing may touch what lies
+    /// between and behind them.
+    fn guard(&self, upload: &UploadLayout, plan: &DecodePlan) {
+        if self.device.redzone_bytes() == 0 {
+            return;
         }
+        let guard = |buffer: &DeviceBuffer, zones: &[Region], used_bytes: usize| {
+            let behind = Region { offset_bytes: used_bytes, len_bytes: buffer.len_bytes() - used_bytes };
+            let behind = (behind.len_bytes > 0).then_some(behind);
+            // SAFETY: the zones lie in the buffer, and the stream was waited for.
+            unsafe {
+                self.device.permit(buffer.address(), buffer.len_bytes());
+                for zone in zones.iter().copied().chain(behind) {
+                    self.device.forbid(buffer.address() + zone.offset_bytes as u64, zone.len_bytes);
+                }
+            }
+        };
+        guard(&self.upload.buffer, &[], upload.layout.len_bytes());
+        guard(&self.scratch.buffer, plan.scratch.redzones(), plan.scratch.len_bytes());
+        guard(&self.coefficients.buffer, &plan.plane_redzones, plan.num_coefficients as usize * size_of::<i16>());
     }
 
     /// Coefficients are zero until they are written, nothing is distrusted, and no segment is decoded.
@@ -218,8 +231,14 @@ impl DecodeStage {
         for array in Array::ALL {
             self.stream.discard(self.scratch.buffer.slice(plan.array(array).range_bytes()))?;
         }
-        let coefficient_bytes = plan.num_coefficients as usize * size_of::<i16>();
-        self.stream.fill(self.coefficients.buffer.slice(0..coefficient_bytes), 0)?;
+        let mut planes_begin = 0;
+        let end = Region { offset_bytes: plan.num_coefficients as usize * size_of::<i16>(), len_bytes: 0 };
+        for zone in plan.plane_redzones.iter().chain([&end]) {
+            if zone.offset_bytes > planes_begin {
+                self.stream.fill(self.coefficients.buffer.slice(planes_begin..zone.offset_bytes), 0)?;
+            }
+            planes_begin = zone.range_bytes().end;
+        }
         self.stream.fill(self.scratch.buffer.slice(plan.array(Array::Untrusted).range_bytes()), 0)?;
         self.stream.fill(self.scratch.buffer.slice(plan.array(Array::SegmentResults).range_bytes()), 0xFF)
     }
@@ -273,8 +292,12 @@ impl DecodeStage {
             stream.launch::<abi::WriteSubsequences>(grid(wave.subsequence_tiles), lookup_bytes, &params)?;
             let params = abi::WriteSegmentsParams { batch, tiles: tiles(wave.segment_tiles) };
             stream.launch::<abi::WriteSegments>(grid(wave.segment_tiles), lookup_bytes, &params)?;
-            let params = abi::RefineSegmentsParams { batch, tiles: tiles(wave.refine_tiles) };
-            stream.launch::<abi::RefineSegments>(grid(wave.refine_tiles), lookup_bytes, &params)?;
+            let params = abi::MarkBlocksParams { batch, tiles: tiles(wave.mark_tiles) };
+            stream.launch::<abi::MarkBlocks>(grid(wave.mark_tiles), 0, &params)?;
+            let params = abi::RefineSegmentsParams { batch, tiles: tiles(wave.refine_segment_tiles) };
+            stream.launch::<abi::RefineSegments>(grid(wave.refine_segment_tiles), lookup_bytes, &params)?;
+            let params = abi::RefineBlocksParams { batch, tiles: tiles(wave.refine_block_tiles) };
+            stream.launch::<abi::RefineBlocks>(grid(wave.refine_block_tiles), lookup_bytes, &params)?;
             let params = abi::ClearUnfinishedParams { batch, tiles: tiles(wave.clear_tiles) };
             stream.launch::<abi::ClearUnfinished>(grid(wave.clear_tiles), 0, &params)
         }
@@ -299,6 +322,8 @@ impl DecodeStage {
             untrusted: scratch.ptr(at(Array::Untrusted)),
             outcomes: scratch.ptr(at(Array::Outcomes)),
             coefficients: self.coefficients.buffer.ptr(0),
+            refined_blocks: scratch.ptr(at(Array::RefinedBlocks)),
+            nonzero_blocks: scratch.ptr(at(Array::NonzeroBlocks)),
         }
     }
 
@@ -380,7 +405,11 @@ fn device_report(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> DeviceRepo
         return DeviceReport { report: None, serial_subsequences };
     }
     let missing = (!image.is_complete).then_some(ImageError::MissingScans { at_bytes: image.end as u64 });
-    let reason = fault(image, outcome).or(missing);
+    let reason = match outcome.fault {
+        abi::FAULT_NONE => missing,
+        // Device and host cut the scan differently: a mistake of this library, which must not look like success.
+        _ => Some(fault(image, outcome).unwrap_or(ImageError::Internal)),
+    };
     let report = DecodeReport {
         status: if reason.is_none() { Status::Complete } else { Status::Partial },
         reason,
@@ -393,11 +422,9 @@ fn device_report(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> DeviceRepo
     DeviceReport { report: Some(report), serial_subsequences }
 }
 
-/// The first fault, with its offset in the file. Only a file with one is cut into pieces on the host.
+/// The fault of an outcome that has one, with its offset in the file; `None` if the file has no such place. Only a file with a fault is cut into
+/// pieces on the host.
 fn fault(image: &PlannedImage<'_>, outcome: &ImageOutcome) -> Option<ImageError> {
-    if outcome.fault == abi::FAULT_NONE {
-        return None;
-    }
     let scan = &image.scans.get(outcome.fault_scan as usize)?.scan;
     let coded = split_entropy_coded(image.bytes, scan.ecs_offset, scan.num_intervals(&image.header.frame));
     let piece = coded.pieces.get(outcome.fault_segment as usize);
@@ -429,7 +456,9 @@ struct UploadLayout {
 struct WaveLayout {
     subsequence_tiles: Region,
     segment_tiles: Region,
-    refine_tiles: Region,
+    mark_tiles: Region,
+    refine_segment_tiles: Region,
+    refine_block_tiles: Region,
     clear_tiles: Region,
 }
 
@@ -443,7 +472,9 @@ impl UploadLayout {
         waves.extend(plan.waves.iter().map(|wave| WaveLayout {
             subsequence_tiles: tiles(&wave.subsequence_tiles),
             segment_tiles: tiles(&wave.segment_tiles),
-            refine_tiles: tiles(&wave.refine_tiles),
+            mark_tiles: tiles(&wave.mark_tiles),
+            refine_segment_tiles: tiles(&wave.refine_segment_tiles),
+            refine_block_tiles: tiles(&wave.refine_block_tiles),
             clear_tiles: tiles(&wave.clear_tiles),
         }));
         self.destuff_tiles = tiles(&plan.destuff_tiles);
@@ -485,8 +516,33 @@ impl UploadLayout {
         for (wave, layout) in plan.waves.iter().zip(&self.waves) {
             put(layout.subsequence_tiles, bytemuck::cast_slice(&wave.subsequence_tiles));
             put(layout.segment_tiles, bytemuck::cast_slice(&wave.segment_tiles));
-            put(layout.refine_tiles, bytemuck::cast_slice(&wave.refine_tiles));
+            put(layout.mark_tiles, bytemuck::cast_slice(&wave.mark_tiles));
+            put(layout.refine_segment_tiles, bytemuck::cast_slice(&wave.refine_segment_tiles));
+            put(layout.refine_block_tiles, bytemuck::cast_slice(&wave.refine_block_tiles));
             put(layout.clear_tiles, bytemuck::cast_slice(&wave.clear_tiles));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jpeg::Limits;
+    use crate::synth::photo;
+
+    #[test]
+    fn a_fault_at_no_place_of_the_file_is_no_success() {
+        let file = photo(0, 0);
+        let image = PlannedImage::read(&file, &Limits::default()).unwrap();
+        let report = |outcome: ImageOutcome| device_report(&image, &outcome).report.unwrap();
+        assert_eq!(report(ImageOutcome::default()).status, Status::Complete);
+        for (fault_scan, fault_segment) in [(1, 0), (0, 1000)] {
+            let fault = abi::FAULT_BAD_CODE;
+            let report = report(ImageOutcome { fault, fault_scan, fault_segment, ..ImageOutcome::default() });
+            assert_eq!((report.status, report.reason), (Status::Partial, Some(ImageError::Internal)));
+        }
+        // The first piece follows no marker.
+        let report = report(ImageOutcome { fault: abi::FAULT_MARKER, ..ImageOutcome::default() });
+        assert_eq!((report.status, report.reason), (Status::Partial, Some(ImageError::Internal)));
     }
 }

@@ -5,9 +5,10 @@ use dctflow::device::Device;
 use dctflow::device::emulator::Schedule;
 use dctflow::jpeg::Limits;
 use dctflow::session::BatchDecoder;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use super::devices;
+use super::say::skipped;
 
 /// A decoder under test.
 pub trait Engine: Sync {
@@ -40,16 +41,26 @@ struct Kernels {
     kind: &'static str,
     name: &'static str,
     schedule: Schedule,
-    subsequence_bytes: Option<u32>,
+    /// For a file, one of them: which, its bytes say.
+    subsequence_bytes: &'static [Option<u32>],
     pool: Mutex<Vec<BatchDecoder>>,
 }
 
+/// In another order for each emulator: on one file no two of them have the same size, and over many files each has each.
+const ROTATIONS: [[Option<u32>; 3]; 3] =
+    [[None, Some(64), Some(192)], [Some(64), Some(192), None], [Some(192), None, Some(64)]];
+
+/// Of the file's bytes, FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
 impl Kernels {
-    fn emulated(name: &'static str, schedule: Schedule, subsequence_bytes: Option<u32>) -> Self {
+    fn emulated(name: &'static str, schedule: Schedule, subsequence_bytes: &'static [Option<u32>]) -> Self {
         Self { kind: "emulator", name, schedule, subsequence_bytes, pool: Mutex::default() }
     }
 
-    fn cuda(name: &'static str, subsequence_bytes: Option<u32>) -> Self {
+    fn cuda(name: &'static str, subsequence_bytes: &'static [Option<u32>]) -> Self {
         Self { kind: "cuda", name, schedule: Schedule::Forward, subsequence_bytes, pool: Mutex::default() }
     }
 
@@ -58,7 +69,7 @@ impl Kernels {
             "cuda" => devices::cuda().expect("the GPU that was there a moment ago"),
             _ => devices::emulator(self.schedule),
         };
-        decoder_on(&device, self.subsequence_bytes)
+        decoder_on(&device, None)
     }
 }
 
@@ -85,6 +96,8 @@ impl Engine for Kernels {
     fn decode(&self, bytes: &[u8]) -> cpu::Decoded {
         let pooled = self.pool.lock().expect("no test panics while it holds the pool").pop();
         let mut decoder = pooled.unwrap_or_else(|| self.new_decoder());
+        let which = hash(bytes) % self.subsequence_bytes.len() as u64;
+        decoder.options.subsequence_bytes = self.subsequence_bytes[which as usize];
         let mut decoded = decoder.decode(&[bytes]).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         self.pool.lock().expect("as above").push(decoder);
         decoded.remove(0)
@@ -95,17 +108,21 @@ impl Engine for Kernels {
 pub fn engines() -> Vec<Box<dyn Engine>> {
     let mut engines: Vec<Box<dyn Engine>> = vec![
         Box::new(Cpu),
-        Box::new(Kernels::emulated("emulator, forward", Schedule::Forward, None)),
-        Box::new(Kernels::emulated("emulator, reverse", Schedule::Reverse, Some(64))),
-        Box::new(Kernels::emulated("emulator, random", Schedule::Random(1), Some(192))),
-        Box::new(Kernels::cuda("cuda", None)),
-        Box::new(Kernels::cuda("cuda, short subsequences", Some(64))),
+        Box::new(Kernels::emulated("emulator, forward", Schedule::Forward, &ROTATIONS[0])),
+        Box::new(Kernels::emulated("emulator, reverse", Schedule::Reverse, &ROTATIONS[1])),
+        Box::new(Kernels::emulated("emulator, random", Schedule::Random(1), &ROTATIONS[2])),
+        Box::new(Kernels::cuda("cuda", &[None])),
+        Box::new(Kernels::cuda("cuda, short subsequences", &[Some(64)])),
     ];
     engines.retain(|engine| devices::is_chosen(engine.kind()));
     let num_chosen = engines.len();
     if let Some(error) = devices::cuda().err().filter(|_| devices::is_chosen("cuda")) {
         engines.retain(|engine| engine.kind() != "cuda");
-        eprintln!("skipped: {} of {num_chosen} engines, those of kind `cuda`: {error}", num_chosen - engines.len());
+        static SAID: Once = Once::new();
+        let num_absent = num_chosen - engines.len();
+        SAID.call_once(|| {
+            skipped(format_args!("{num_absent} of {num_chosen} engines, those of kind `cuda`: {error}"));
+        });
     }
     devices::check_required(&engines.iter().map(|engine| engine.kind()).collect::<Vec<_>>());
     engines

@@ -113,6 +113,16 @@ pub fn passes_without_data(blocks: (u32, u32)) -> Vec<u8> {
     finish(file)
 }
 
+/// Progressive: one refinement scan that visits every block by itself, a bit a block.
+pub fn refined_block_by_block(blocks: (u32, u32)) -> Vec<u8> {
+    let mut file = gray_head(code::SOF2, blocks, &[EOB0, EOB14]);
+    let bit_per_block = vec![0; num_blocks(blocks).div_ceil(8)];
+    push_scan(&mut file, (0, 0), (0, 0), bit_per_block.clone());
+    push_scan(&mut file, (1, 63), (0, 1), bit_per_block.clone());
+    push_scan(&mut file, (1, 63), (1, 0), bit_per_block);
+    finish(file)
+}
+
 /// Progressive: bands of one coefficient that each end every block by itself (EOB0, a run of no further block), a bit a block.
 pub fn zero_length_runs(blocks: (u32, u32), num_bands: u8) -> Vec<u8> {
     let mut file = gray_head(code::SOF2, blocks, &[EOB0]);

@@ -67,7 +67,10 @@ pub fn data_files() -> Vec<PathBuf> {
     }
     files.sort();
     if files.is_empty() {
-        eprintln!("skipped: no photos in {} (set DCTFLOW_DATA to a folder that holds `photos`)", folder.display());
+        super::say::skipped(format_args!(
+            "no photos in {} (set DCTFLOW_DATA to a folder that holds `photos`)",
+            folder.display()
+        ));
     }
     files
 }

@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod odd;
 pub mod oracle;
 pub mod oracle12;
+pub mod say;
 pub mod suite;
 
 /// The repository's root, or what stands in for it: cargo names it at run time too, and so does ci/gpu.sh where there is no repository.

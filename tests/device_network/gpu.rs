@@ -16,7 +16,7 @@ fn present<T>(what: dctflow::Result<T>, variable: &str) -> Option<T> {
         Ok(present) => Some(present),
         Err(error) if std::env::var_os(variable).is_some() => panic!("{error}"),
         Err(error) => {
-            eprintln!("skipped on a GPU: {error}");
+            crate::say::skipped(format_args!("networks on a GPU: {error}"));
             None
         }
     }

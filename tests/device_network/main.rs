@@ -8,6 +8,8 @@ mod convolutions;
 mod devices;
 #[cfg(feature = "cuda")]
 mod gpu;
+#[path = "../common/say.rs"]
+mod say;
 
 use std::sync::Arc;
 

@@ -5,6 +5,8 @@ mod devices;
 mod memory;
 mod overlap;
 mod races;
+#[path = "../common/say.rs"]
+mod say;
 mod waits;
 #[path = "../common/wrapped.rs"]
 mod wrapped;
@@ -149,6 +151,7 @@ fn every_network_answers_as_on_the_cpu() {
         assert_eq!(stats.decoder.on_device, 5);
         assert_eq!(stats.decoder.on_cpu[&CpuReason::Arithmetic], 1);
         assert_eq!(stats.decoder.on_cpu[&CpuReason::Header], 2);
+        assert!(!stats.decoder.cpu_time.is_zero());
         let file_bytes: usize = files.iter().map(Vec::len).sum();
         assert!(stats.uploaded_bytes > file_bytes as u64 / 2 && stats.downloaded_bytes >= 5 * 4 * CLASSES as u64);
         assert!(stats.memory.peak_device_bytes > stats.uploaded_bytes && stats.memory.peak_pinned_bytes > 0);

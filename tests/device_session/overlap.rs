@@ -85,7 +85,7 @@ fn run_two_batches(num_devices: usize, slots: usize) -> (BTreeSet<(usize, Stream
 #[test]
 fn the_next_batch_is_planned_while_the_device_works() {
     if is_gpu() {
-        eprintln!("not run: only an emulator can be held back");
+        crate::say::skipped("only an emulator can be held back");
         return;
     }
     let (streams, num_decoded) = run_two_batches(1, 2);
@@ -95,7 +95,7 @@ fn the_next_batch_is_planned_while_the_device_works() {
 #[test]
 fn two_devices_work_at_the_same_time() {
     if is_gpu() {
-        eprintln!("not run: only an emulator can be held back");
+        crate::say::skipped("only an emulator can be held back");
         return;
     }
     let (streams, num_decoded) = run_two_batches(2, 1);

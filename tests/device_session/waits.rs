@@ -40,7 +40,7 @@ impl Hooks for Gated {
 #[test]
 fn try_submit_waits_for_nothing_where_a_stream_is_joined() {
     if is_gpu() {
-        eprintln!("not run: only an emulator can be held back");
+        crate::say::skipped("only an emulator can be held back");
         return;
     }
     let gate = Arc::new(Gate::default());

@@ -2,6 +2,8 @@
 
 mod forgetful;
 mod mistakes;
+#[path = "../common/say.rs"]
+mod say;
 mod selftest;
 mod streams;
 mod words;

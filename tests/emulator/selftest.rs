@@ -125,7 +125,7 @@ pub fn gpu() -> Option<Arc<dyn Device>> {
         Ok(cuda) => Some(cuda),
         Err(error) if std::env::var_os("DCTFLOW_REQUIRE_GPU").is_some() => panic!("{error}"),
         Err(error) => {
-            eprintln!("skipped on a GPU: {error}");
+            crate::say::skipped(format_args!("words of CUDA on a GPU: {error}"));
             None
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use dctflow::abi::{
-    Counter, Kernel, KernelId, RefineSegments, SynchronizeSubsequences, WriteSegments, WriteSubsequences,
+    Counter, Kernel, KernelId, RefineBlocks, SynchronizeSubsequences, WriteSegments, WriteSubsequences,
 };
 use dctflow::device::{Count, Device, KernelCounts};
 use dctflow::jpeg::Limits;
@@ -281,7 +281,7 @@ impl Row {
 }
 
 /// The kernels that write coefficients.
-const WRITE_PASS: [KernelId; 3] = [WriteSubsequences::ID, WriteSegments::ID, RefineSegments::ID];
+const WRITE_PASS: [KernelId; 3] = [WriteSubsequences::ID, WriteSegments::ID, RefineBlocks::ID];
 
 const TABLE_HEAD: &str = "\
 set                        batch images Msymbols before the write pass    write  rounds  serial unresolved

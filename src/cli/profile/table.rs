@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use dctflow::abi::{Counter, Kernel, KernelId, RefineSegments, WriteSegments, WriteSubsequences};
+use dctflow::abi::{Counter, Kernel, KernelId, RefineBlocks, WriteSegments, WriteSubsequences};
 use dctflow::device::{Count, KernelCounts, StreamOperation};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::run::{DeviceSpan, Profile};
 use crate::cli::held::{command, commit};
 
 /// The kernels that write coefficients: they decode every symbol of the files once.
-const WRITE_PASS: [KernelId; 3] = [WriteSubsequences::ID, WriteSegments::ID, RefineSegments::ID];
+const WRITE_PASS: [KernelId; 3] = [WriteSubsequences::ID, WriteSegments::ID, RefineBlocks::ID];
 
 /// A profile, kernel by kernel.
 pub struct Report<'a> {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use dctflow::abi::{
     BuildBands, BuildTables, CONVOLVE_DEPTH, ClearUnfinished, Convolve64x64, Convolve128x64, Convolve128x128,
-    CountDestuffed, Counter, Destuff, HuffmanSpec, IndexSegments, Kernel, KernelId, PlaceDestuffed, RefineSegments,
-    ReportOutcomes, ResolveSubsequences, SynchronizeSubsequences, WARP_THREADS, WriteInput, WriteSegments,
-    WriteSubsequences,
+    CountDestuffed, Counter, Destuff, HuffmanSpec, IndexSegments, Kernel, KernelId, MarkBlocks, PlaceDestuffed,
+    RefineBlocks, RefineSegments, ReportOutcomes, ResolveSubsequences, SynchronizeSubsequences, WARP_THREADS,
+    WriteInput, WriteSegments, WriteSubsequences,
 };
 use dctflow::device::{Grid, KernelCounts, StreamOperation};
 use dctflow::plan::{Array, DecodePlan, InputBatchPlan, NetworkPlan, NetworkStep, Operation};
@@ -23,7 +23,7 @@ const SYMBOL_LOOPS: [(KernelId, &str); 5] = [
     (ResolveSubsequences::ID, "while (t.position_bits()"),
     (WriteSubsequences::ID, "while (reader.window.position_bits"),
     (WriteSegments::ID, "while (reader.window.position_bits"),
-    (RefineSegments::ID, "for (uint32_t block = 0; block < num_received"),
+    (RefineBlocks::ID, "while (corrected != 0)"),
 ];
 
 /// The loops of `write_input`, vertical and horizontal, and the multiply-adds of a thread in one turn.
@@ -41,6 +41,8 @@ pub fn of_decoding(plan: &DecodePlan, counts: &BTreeMap<KernelId, KernelCounts>)
     let subsequences = array(Array::Subsequences);
     let starts = array(Array::Starts);
     let results = array(Array::SegmentResults);
+    // 16 bytes for a block of 128.
+    let refined = array(Array::RefinedBlocks);
     let coefficients = plan.num_coefficients as f64 * size_of::<i16>() as f64;
     let mut work: BTreeMap<KernelId, Work> = [
         (BuildTables::ID, specs + tables),
@@ -51,6 +53,8 @@ pub fn of_decoding(plan: &DecodePlan, counts: &BTreeMap<KernelId, KernelCounts>)
         (SynchronizeSubsequences::ID, tables + destuffed + subsequences),
         (ResolveSubsequences::ID, subsequences + starts),
         (ClearUnfinished::ID, results),
+        (MarkBlocks::ID, refined + 8.0 * refined),
+        (RefineSegments::ID, tables + destuffed + refined),
         (ReportOutcomes::ID, array(Array::Untrusted) + results + array(Array::Outcomes)),
     ]
     .map(|(kernel, bytes)| (kernel, Work { bytes, ..Work::default() }))
@@ -60,11 +64,11 @@ pub fn of_decoding(plan: &DecodePlan, counts: &BTreeMap<KernelId, KernelCounts>)
         let tiles = plan.waves.iter().map(|wave| match kernel {
             WriteSubsequences::ID => wave.subsequence_tiles.len(),
             WriteSegments::ID => wave.segment_tiles.len(),
-            _ => wave.refine_tiles.len(),
+            _ => wave.refine_block_tiles.len(),
         });
         tiles.sum::<usize>() as f64
     };
-    let writers = [WriteSubsequences::ID, WriteSegments::ID, RefineSegments::ID];
+    let writers = [WriteSubsequences::ID, WriteSegments::ID, RefineBlocks::ID];
     let num_symbols = |kernel| counts.get(&kernel).map_or(0.0, |counts| counts.count(Counter::Symbols).total as f64);
     let by_symbols = writers.map(num_symbols);
     let shares = if by_symbols.iter().sum::<f64>() > 0.0 { by_symbols } else { writers.map(num_tiles) };
@@ -261,7 +265,7 @@ mod tests {
         let work = of_decoding(&plan, &BTreeMap::new());
         assert!(work[&Destuff::ID].bytes >= 2.0 * plan.data_bytes as f64);
         let written: f64 =
-            [WriteSubsequences::ID, WriteSegments::ID, RefineSegments::ID].map(|k| work[&k].bytes).iter().sum();
+            [WriteSubsequences::ID, WriteSegments::ID, RefineBlocks::ID].map(|k| work[&k].bytes).iter().sum();
         assert!(written >= 2.0 * plan.num_coefficients as f64);
         assert!(work.values().all(|work| work.warp_instructions.is_none()), "nothing was counted");
         let launches = [1, 3].map(|num_ctas| StreamOperation::Launch {
