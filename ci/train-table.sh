@@ -145,8 +145,8 @@ for network in sys.argv[4:]:
         "learned_images_per_second": sum(epoch["images_per_second"] * epoch["seconds"] for epoch in log) / seconds,
         "learning_seconds": seconds,
         "waiting_share": sum(epoch["waiting_share"] * epoch["seconds"] for epoch in log) / seconds,
-        "answered_images_per_second": counted["images"] / clock,
-        "answered_images_per_cpu_second": counted["images"] / (user + system),
+        "answered_images_per_second": counted["images"] / max(clock, 1e-3),
+        "answered_images_per_cpu_second": counted["images"] / max(user + system, 1e-3),
         "paper_imagenet_error_percent": PAPER.get(network),
     })
 recipe, *rest = (out / "recipe").read_text().splitlines()
