@@ -68,6 +68,8 @@ fn it_is_as_good_as_its_card_says() {
     let output = dctflow(Path::new("."), &format!("eval --json --device cpu {}", path.display()));
     let counted: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     assert_eq!(counted["images"], 3925);
-    let top1 = counted["top1"]["share"].as_f64().unwrap();
-    assert!(top1 > 0.80, "{top1}");
+    // The card says 3,334 and 98.85 %. Other processors add in another order, which may turn an image whose two best scores are all but equal.
+    let (top1, top5) = (counted["top1"]["count"].as_i64().unwrap(), counted["top5"]["share"].as_f64().unwrap());
+    assert!((top1 - 3334).abs() <= 4, "{top1} of 3,925 are right, the card says 3,334");
+    assert!((top5 - 0.9885).abs() <= 0.001, "{top5}");
 }

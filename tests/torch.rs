@@ -2,13 +2,19 @@
 
 #[path = "reference/cases.rs"]
 mod cases;
+#[path = "common/devices.rs"]
+mod devices;
+#[path = "common/wrapped.rs"]
+mod wrapped;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use dctflow::cpu::network::{Engine, Scratch};
-use dctflow::device::emulator::{Emulator, EmulatorOptions};
-use dctflow::device::{self, DeviceBuffer, Stream};
+use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
+use dctflow::device::{self, Backend, DeviceBuffer, DeviceInfo, Stream};
 use dctflow::jpeg::Limits;
 use dctflow::network::{Config, InputNorm, Variant, Weights};
 use dctflow::resample::{Resize, Transform};
@@ -19,6 +25,7 @@ use dctflow::torch::{
 use dctflow::train::{Accuracy, EpochReport, Example, Examples, Settings, Trainer};
 use dctflow::{ErrorKind, tensor};
 use tch::{Kind, Tensor};
+use wrapped::{Call, Hooks, Wrapped};
 
 fn to_torch(tensor: &tensor::Tensor) -> Tensor {
     let shape: Vec<i64> = tensor.shape.iter().map(|&side| side as i64).collect();
@@ -46,8 +53,12 @@ fn cpu_logits(weights: &Weights, inputs: &[tensor::Tensor]) -> Vec<f32> {
 }
 
 fn torch_logits(weights: &Weights, inputs: &[tensor::Tensor], arithmetic: Arithmetic) -> Vec<f32> {
-    let network = TorchNetwork::new(weights, Device::Cpu, arithmetic).unwrap();
-    let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect();
+    torch_logits_on(Device::Cpu, weights, inputs, arithmetic)
+}
+
+fn torch_logits_on(device: Device, weights: &Weights, inputs: &[tensor::Tensor], arithmetic: Arithmetic) -> Vec<f32> {
+    let network = TorchNetwork::new(weights, device, arithmetic).unwrap();
+    let inputs: Vec<Tensor> = inputs.iter().map(|input| to_torch(input).to_device(device)).collect();
     values(&network.forward(&inputs, Mode::Evaluate).unwrap())
 }
 
@@ -126,9 +137,9 @@ fn a_gpu_that_is_not_there_is_a_typed_error() {
 const NUM_CLASSES: usize = 3;
 
 /// Textures, pages full of gray ink, and white pages.
-fn examples(num_examples: usize) -> Examples {
+fn offered(num_examples: usize) -> Vec<Example> {
     let layout = Layout::baseline(&[(2, 2), (1, 1), (1, 1)], 80);
-    let file = |idx: usize| {
+    let example = |idx: usize| {
         let (seed, size) = (idx as u64, (56, 48));
         let picture = match idx % NUM_CLASSES {
             0 => Picture::photo(seed, size.0, size.1, 3),
@@ -138,9 +149,14 @@ fn examples(num_examples: usize) -> Examples {
         let coefficients = picture.coefficients(&layout);
         let scans = sequential_scans(&coefficients.frame, Interleaving::Interleaved);
         let bytes = Encoding::new(scans).encode(&coefficients).to_bytes();
-        Example { bytes, label: idx % NUM_CLASSES }
+        Example { name: format!("image {idx}"), bytes, label: idx % NUM_CLASSES }
     };
-    let (examples, rejected) = Examples::new((0..num_examples).map(file).collect(), NUM_CLASSES, &Limits::default());
+    (0..num_examples).map(example).collect()
+}
+
+fn examples(num_examples: usize) -> Examples {
+    let settings = settings(Variant::LateConcat, 1);
+    let (examples, rejected) = Examples::new(offered(num_examples), &settings, &Limits::default());
     assert!(rejected.is_empty(), "{rejected:?}");
     examples
 }
@@ -249,13 +265,59 @@ fn what_cannot_be_resumed_is_refused() {
     trainer(Variant::LateConcat, 2).save(&path).unwrap();
     let other = Settings { learning_rate: 0.3, ..settings.clone() };
     assert_eq!(resume(other, &path).kind(), ErrorKind::Usage);
-    let longer = Settings { epochs: 5, ..settings.clone() };
-    Trainer::resume(longer, Device::Cpu, pool(), &path).unwrap();
+    let transform = Transform { resize: Resize::ShortSide(64), crop: (64, 64), ..Transform::default() };
+    let longer = Settings { epochs: 5, is_mixed: true, transform, ..settings.clone() };
+    let resumed = Trainer::resume(longer, Device::Cpu, pool(), &path).unwrap();
+    assert_eq!(resumed.weights("").unwrap().metadata().transform, transform, "nothing is learned with it");
     let bytes = std::fs::read(&path).unwrap();
     for wrong in [&bytes[..bytes.len() / 2], b"", b"no safetensors"] {
         std::fs::write(&path, wrong).unwrap();
         assert_eq!(resume(settings.clone(), &path).kind(), ErrorKind::Weights);
     }
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_images_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint.safetensors");
+    let mut first = trainer(Variant::LateConcat, 2);
+    run_epochs(&mut first, 1);
+    first.save(&path).unwrap();
+    let mut second = Trainer::resume(settings(Variant::LateConcat, 2), Device::Cpu, pool(), &path).unwrap();
+    let with_another_label = || {
+        let mut offered = offered(60);
+        offered[7].label = (offered[7].label + 1) % NUM_CLASSES;
+        Examples::new(offered, &settings(Variant::LateConcat, 2), &Limits::default()).0
+    };
+    // Fewer, another share, another choice, another class: none of them is this run's.
+    let others = [
+        examples(59).split(0.2, 1),
+        examples(60).split(0.1, 1),
+        examples(60).split(0.2, 2),
+        with_another_label().split(0.2, 1),
+    ];
+    for (learned, aside) in others {
+        let error = second.run_epoch(&learned, &aside, |_| {}).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("other images (48 to learn from and 12 put aside"), "{error}");
+    }
+    run_epochs(&mut second, 1);
+}
+
+/// A step that fails leaves batches that nobody takes any more: whoever makes them must not wait for ever.
+#[test]
+fn a_loss_that_is_no_number_ends_the_run() {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let absurd =
+            Settings { learning_rate: 1e30, warmup_epochs: 0.0, batch_size: 4, ..settings(Variant::LateConcat, 1) };
+        let mut trainer = Trainer::new(absurd, Device::Cpu, pool()).unwrap();
+        sender.send(trainer.run_epoch(&examples(96), &examples(0), |_| {}))
+    });
+    let result = receiver.recv_timeout(Duration::from_secs(120)).expect("it hangs");
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Weights);
+    assert!(error.to_string().contains("the loss is no number"), "{error}");
 }
 
 #[test]
@@ -269,6 +331,8 @@ fn senseless_settings_are_refused() {
         Settings { min_area: 0.0, ..good.clone() },
         Settings { jitter: 1.0, ..good.clone() },
         Settings { momentum: 1.0, ..good.clone() },
+        Settings { transform: Transform { crop: (64, 48), ..good.transform }, ..good.clone() },
+        Settings { transform: Transform { crop: (40, 40), ..good.transform }, ..good.clone() },
     ];
     for settings in bad {
         assert_eq!(Trainer::new(settings, Device::Cpu, pool()).unwrap_err().kind(), ErrorKind::Usage);
@@ -320,4 +384,196 @@ fn memory_that_is_not_there_is_not_lent() {
     let transposed = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)).transpose(0, 1);
     // SAFETY: refused.
     assert_eq!(unsafe { buffer_over(&transposed, &device, 0) }.unwrap_err().kind(), ErrorKind::Usage);
+}
+
+/// An emulator that poses as a GPU, with the default stream that libtorch's work goes to.
+struct AsGpu(DeviceInfo);
+
+const DEFAULT_STREAM: u64 = 0;
+
+impl Hooks for AsGpu {
+    fn around<R>(&self, _: Call, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    fn info<'a>(&'a self, _: &'a DeviceInfo) -> &'a DeviceInfo {
+        &self.0
+    }
+
+    fn has_stream(&self, raw: u64) -> bool {
+        raw == DEFAULT_STREAM
+    }
+}
+
+fn as_gpu(schedule: Schedule) -> Arc<dyn device::Device> {
+    let options = || EmulatorOptions { schedule, num_os_threads: 1, ..EmulatorOptions::default() };
+    let info = Emulator::new(options()).unwrap().info().clone();
+    Wrapped::new(options(), AsGpu(DeviceInfo { backend: Backend::Cuda, ..info }))
+}
+
+/// What libtorch reads where `stream` has written, or the other way round: a copy on the default stream stands for libtorch's work. The schedule
+/// is the one under which the later of the two streams runs first wherever no event holds it.
+fn handed_over(is_to_torch: bool, wait: impl Fn(&Stream)) -> Vec<u8> {
+    let device = as_gpu(if is_to_torch { Schedule::Forward } else { Schedule::Reverse });
+    let own = Stream::new(&device).unwrap();
+    // SAFETY: the emulator's queues live as long as it does.
+    let torchs = unsafe { Stream::from_raw(&device, DEFAULT_STREAM).unwrap() };
+    let (writer, reader) = if is_to_torch { (&own, &torchs) } else { (&torchs, &own) };
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    writer.fill(buffer.slice(0..64), 1).unwrap();
+    writer.synchronize().unwrap();
+    writer.fill(buffer.slice(0..32), 7).unwrap();
+    wait(&own);
+    reader.copy(buffer.slice(32..64), buffer.slice(0..32)).unwrap();
+    let mut bytes = vec![0; 32];
+    reader.download_now(&mut bytes, buffer.slice(32..64)).unwrap();
+    writer.synchronize().unwrap();
+    bytes
+}
+
+/// The events that order streams on a GPU, on streams that run as late as events let them. Without its wait, each reader is too early.
+#[test]
+fn streams_of_both_sides_wait_for_each_other() {
+    let to_torch = |stream: &Stream| torch_waits_for_device(stream).unwrap();
+    let from_torch = |stream: &Stream| device_waits_for_torch(stream).unwrap();
+    assert_eq!(handed_over(true, to_torch), [7; 32]);
+    assert_eq!(handed_over(false, from_torch), [7; 32]);
+    for is_to_torch in [true, false] {
+        assert_eq!(handed_over(is_to_torch, |_| {}), [1; 32], "nobody noticed that a wait was left out");
+    }
+    // Each of the two orders one way only.
+    assert_eq!(handed_over(true, from_torch), [1; 32]);
+    assert_eq!(handed_over(false, to_torch), [1; 32]);
+}
+
+#[test]
+fn without_its_wait_libtorch_reads_too_early() {
+    let device: Arc<dyn device::Device> = Emulator::new(EmulatorOptions::default()).unwrap();
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 32).unwrap();
+    stream.fill(buffer.all(), 0).unwrap();
+    stream.synchronize().unwrap();
+    stream.fill(buffer.all(), 1).unwrap();
+    // SAFETY: nothing that shares its memory leaves this function; the stream's work runs only while it is waited for.
+    let borrowed = unsafe { BorrowedTensor::new(&buffer, 0, 0, Kind::Uint8, &[32]).unwrap() };
+    let sum = || borrowed.sum(Kind::Int64).int64_value(&[]);
+    assert_eq!(sum(), 0);
+    torch_waits_for_device(&stream).unwrap();
+    assert_eq!(sum(), 32);
+}
+
+// ---- On a GPU --------------------------------------------------------------------------------------------------------------------
+
+/// Done, or why not.
+type Checked = Result<(), String>;
+
+/// What a GPU shows, one line for each check.
+const GPU_CHECKS: [(&str, fn(Device) -> Checked); 4] = [
+    ("every network agrees with the CPU backend", networks_agree_on),
+    ("mixed precision is near", mixed_precision_is_near_on),
+    ("a network learns", a_network_learns_on),
+    ("memory is shared in order", memory_is_shared_on),
+];
+
+/// In a process of its own: libtorch's libraries read the variable that turns TF32 off, which has eleven bits only, when they start.
+#[test]
+fn libtorch_on_a_gpu() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "gpu_child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("NVIDIA_TF32_OVERRIDE", "0")
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success(), "{said}");
+    match said.lines().find(|line| line.contains("no GPU: ")) {
+        None => {
+            for (name, _) in GPU_CHECKS {
+                let skipped = said.lines().find(|line| line.contains(&format!("skipped: {name}")));
+                assert!(skipped.is_some() || said.contains(&format!("checked: {name}")), "{name} did not run: {said}");
+                if let Some(line) = skipped {
+                    devices::check_required(&["cpu", "emulator"]);
+                    eprintln!("{line}");
+                }
+            }
+        }
+        Some(why) => {
+            devices::check_required(&["cpu", "emulator"]);
+            eprintln!("skipped: {} checks of libtorch on a GPU ({why})", GPU_CHECKS.len());
+        }
+    }
+}
+
+#[test]
+#[ignore = "the test before it runs it"]
+fn gpu_child() {
+    let gpu = Device::Cuda(0);
+    let weights = cases::weights(Variant::LateConcat).unwrap();
+    if let Err(error) = TorchNetwork::new(&weights, gpu, Arithmetic::F32) {
+        // What is there and fails is no skip.
+        assert!(matches!(error.kind(), ErrorKind::NoLibrary | ErrorKind::NoDevice), "{error}");
+        return println!("no GPU: {error}");
+    }
+    for (name, check) in GPU_CHECKS {
+        match check(gpu) {
+            Ok(()) => println!("checked: {name}"),
+            Err(why) => println!("skipped: {name}: {why}"),
+        }
+    }
+}
+
+fn networks_agree_on(gpu: Device) -> Checked {
+    for variant in Variant::ALL {
+        let weights = cases::weights(variant).unwrap();
+        let inputs = cases::engine_inputs(&weights);
+        let logits = torch_logits_on(gpu, &weights, &inputs, Arithmetic::F32);
+        let difference = relative_difference(&logits, &cpu_logits(&weights, &inputs));
+        assert!(difference < 1e-4, "{variant}: {difference:.1e}");
+    }
+    Ok(())
+}
+
+fn mixed_precision_is_near_on(gpu: Device) -> Checked {
+    let weights = cases::weights(Variant::LateConcatRfaThinner).unwrap();
+    let inputs = cases::engine_inputs(&weights);
+    let logits = torch_logits_on(gpu, &weights, &inputs, Arithmetic::Bf16);
+    let difference = relative_difference(&logits, &cpu_logits(&weights, &inputs));
+    assert!((1e-5..0.1).contains(&difference), "{difference:.1e}");
+    Ok(())
+}
+
+fn a_network_learns_on(gpu: Device) -> Checked {
+    for is_mixed in [false, true] {
+        let settings = Settings { is_mixed, ..settings(Variant::LateConcatRfaThinner, 6) };
+        let mut trainer = Trainer::new(settings, gpu, pool()).unwrap();
+        let reports = run_epochs(&mut trainer, 6);
+        assert!(reports[5].loss < reports[0].loss, "{reports:?}");
+        assert!(reports[5].validation.is_some_and(|validation| validation.images == 12));
+    }
+    Ok(())
+}
+
+/// Large enough that whoever does not wait is too early.
+fn memory_is_shared_on(gpu: Device) -> Checked {
+    const NUM_BYTES: usize = 1 << 26;
+    // libtorch sees a GPU; we may not, in a build without kernels.
+    let device = devices::cuda()?;
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, NUM_BYTES).unwrap();
+    for round in 1..=20u8 {
+        stream.fill(buffer.all(), round).unwrap();
+        torch_waits_for_device(&stream).unwrap();
+        // SAFETY: nothing that shares its memory leaves this round.
+        let borrowed = unsafe { BorrowedTensor::new(&buffer, 0, 0, Kind::Uint8, &[NUM_BYTES]).unwrap() };
+        assert_eq!(borrowed.device(), gpu);
+        let doubled = borrowed.f_mul_scalar(2).unwrap();
+        device_waits_for_torch(&stream).unwrap();
+        // SAFETY: `doubled` lives until the download has been waited for.
+        let lent = unsafe { buffer_over(&doubled, &device, 0).unwrap() };
+        stream.copy(buffer.all(), lent.all()).unwrap();
+        let mut ends = [[0; 64]; 2];
+        stream.download_now(&mut ends[0], buffer.slice(0..64)).unwrap();
+        stream.download_now(&mut ends[1], buffer.slice(NUM_BYTES - 64..NUM_BYTES)).unwrap();
+        assert_eq!(ends, [[2 * round; 64]; 2]);
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ use super::progress;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// JPEG files, folders (recursively), tar shards, and @LIST files that name one of these per line.
+    /// JPEG files, folders (recursively), tar shards, Parquet tables (column `image`), and @LIST files that name one of these per line.
     #[arg(required = true, value_name = "PATHS")]
     paths: Vec<PathBuf>,
     #[command(flatten)]

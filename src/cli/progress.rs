@@ -1,4 +1,4 @@
-//! Progress on standard error: only at a terminal, and only while standard output is none.
+//! Progress on standard error: only at a terminal, and, but for bars that give way to lines, only while standard output is none.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -26,7 +26,17 @@ pub fn seconds(seconds: f64) -> ProgressBar {
 
 /// A bar over `num_images` of work.
 pub fn share_of(num_images: u64) -> ProgressBar {
-    if is_hidden() {
+    bar_of_images(num_images, is_hidden())
+}
+
+/// The same for a command that writes its lines only while no bar stands: it is drawn also where both go to one terminal.
+#[cfg(feature = "torch")]
+pub fn between_lines(num_images: u64) -> ProgressBar {
+    bar_of_images(num_images, !std::io::stderr().is_terminal())
+}
+
+fn bar_of_images(num_images: u64, is_hidden: bool) -> ProgressBar {
+    if is_hidden {
         return ProgressBar::hidden();
     }
     styled(ProgressBar::new(num_images), "{msg} [{bar:30}] {human_pos} of {human_len} images, {eta} left")

@@ -22,7 +22,8 @@ use super::progress;
 
 /// Train a network on labelled images, with libtorch
 #[derive(Debug, ClapArgs)]
-#[command(after_help = EXAMPLES)]
+// A recipe in a script can be changed by what stands after it.
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Args {
     /// Labelled images, as for eval: folders of classes, tar shards, Parquet tables, @LIST files.
     #[arg(required = true, value_name = "PATHS")]
@@ -33,8 +34,8 @@ pub struct Args {
     /// Where weights, checkpoint, log and plot go.
     #[arg(long, short, value_name = "FOLDER")]
     out: PathBuf,
-    /// Go on from the checkpoint in FOLDER, with the same settings but for --epochs, --mixed and --transform. After the last epoch it only
-    /// validates, and writes the weights.
+    /// Go on from the checkpoint in FOLDER, with the same images and settings but for --epochs, --mixed and --transform. After the last epoch it
+    /// only validates, and writes the weights. On a CPU, with as many threads, it goes on bit for bit as if it had not stopped.
     #[arg(long)]
     resume: bool,
     /// The network.
@@ -106,7 +107,9 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 FOLDER gets weights.safetensors (16-bit), checkpoint.safetensors, log.jsonl (one object per epoch,
-also on standard output) and curves.svg, all after every epoch.
+also on standard output) and curves.svg, all after every epoch. An option that is given twice
+counts as it was given last. Threads of libtorch that wait do not spin (OMP_WAIT_POLICY=passive)
+unless that variable says otherwise.
 
 Example:
   dctflow train --classes classes.txt --width 0.25 --size 128 --out run train-*.parquet
@@ -120,20 +123,26 @@ const CURVES: &str = "curves.svg";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
+    let_waiting_threads_sleep();
     if let Some(threads) = args.threads {
         dctflow::torch::set_threads(threads);
+    }
+    let checkpoint = args.out.join(CHECKPOINT);
+    if !args.resume && checkpoint.exists() {
+        let message = "a run has left a checkpoint here: go on with it (--resume), or give another folder (--out)";
+        return Err(Error::new(ErrorKind::Usage, message).with_path(checkpoint));
     }
     let class_names = read_names(&args.classes)?;
     let settings = args.settings(class_names)?;
     let pool = thread_pool(args.threads)?;
-    let (examples, num_left_out) = args.examples(&settings.class_names, &pool)?;
+    let (examples, num_left_out) = args.examples(&settings, &pool)?;
     let (examples, aside) = examples.split(args.validation, settings.seed);
     say(format_args!("{} images to learn from, {} put aside for validation", examples.len(), aside.len()));
-    let checkpoint = args.out.join(CHECKPOINT);
     let mut trainer = match args.resume {
         true => Trainer::resume(settings, args.device, pool, &checkpoint)?,
         false => Trainer::new(settings, args.device, pool)?,
     };
+    trainer.check_data(&examples, &aside)?;
     if trainer.num_epochs_done() >= args.epochs {
         let counted = trainer.evaluate(&aside)?;
         say(format_args!("of {} images put aside {:.2} % are right", counted.images, 100.0 * counted.top1));
@@ -141,16 +150,37 @@ pub fn run(args: &Args) -> Result<Done> {
     }
     let mut out = Output::new();
     while trainer.num_epochs_done() < args.epochs {
-        let bar = progress::share_of(examples.len() as u64);
+        let bar = progress::between_lines(examples.len() as u64);
         bar.set_message(format!("epoch {} of {}", trainer.num_epochs_done() + 1, args.epochs));
-        let report = trainer.run_epoch(&examples, &aside, |num_images| bar.inc(num_images))?;
+        let report = trainer.run_epoch(&examples, &aside, |num_images| bar.inc(num_images));
         bar.finish_and_clear();
-        out.object(&report)?;
+        out.object(&report?)?;
         out.flush()?;
         args.write(&trainer, &checkpoint)?;
     }
     Ok(if num_left_out == 0 { Done::Everything } else { Done::NotEverything })
 }
+
+/// On few cores, threads of libtorch that spin while they wait keep those that make data from getting on. OpenMP reads this variable while the
+/// program is loaded, so the program starts once more, in the same process. Where it cannot, it is only slower.
+#[cfg(unix)]
+fn let_waiting_threads_sleep() {
+    use std::os::unix::process::CommandExt;
+    const VARIABLE: &str = "OMP_WAIT_POLICY";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let (mut arguments, Ok(program)) = (std::env::args_os(), std::env::current_exe()) else { return };
+    let mut command = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    // It returns only if it fails.
+    let _ = command.args(arguments).env(VARIABLE, "passive").exec();
+}
+
+#[cfg(not(unix))]
+fn let_waiting_threads_sleep() {}
 
 impl Args {
     fn settings(&self, class_names: Vec<String>) -> Result<Settings> {
@@ -183,39 +213,40 @@ impl Args {
     }
 
     /// The images, and how many were left out. Each of these is told on standard error.
-    fn examples(&self, class_names: &[String], pool: &rayon::ThreadPool) -> Result<(Examples, usize)> {
+    fn examples(&self, settings: &Settings, pool: &rayon::ThreadPool) -> Result<(Examples, usize)> {
         let limits = self.limits.limits();
-        let labels = Labels::new(class_names);
-        let (mut names, mut offered, mut num_left_out) = (Vec::new(), Vec::new(), 0);
+        let labels = Labels::new(&settings.class_names);
+        let (mut offered, mut num_left_out) = (Vec::new(), 0);
         let spinner = progress::images();
         Sources::new(&self.paths, limits.max_file_bytes).for_each(|item: Item| {
             let label = labels.find(&item);
             match (item.bytes, label) {
-                (Ok(bytes), Some(label)) => {
-                    names.push(item.name);
-                    offered.push(Example { bytes, label });
-                }
+                (Ok(bytes), Some(label)) => offered.push(Example { name: item.name.to_string(), bytes, label }),
                 (Ok(_), None) => {
                     num_left_out += 1;
                     say(format_args!("{}: its class is not known: left out", item.name));
                 }
                 (Err(reason), _) => {
                     num_left_out += 1;
-                    say(format_args!("{}: {reason}", item.name));
+                    say(format_args!("{}: {reason}: left out", item.name));
                 }
             }
             spinner.inc(1);
             ControlFlow::Continue(())
         });
         spinner.finish_and_clear();
-        let (examples, rejected) = pool.install(|| Examples::new(offered, class_names.len(), &limits));
+        let (examples, rejected) = pool.install(|| Examples::new(offered, settings, &limits));
         for rejected in &rejected {
-            say(format_args!("{}: {}: left out", names[rejected.idx], rejected.reason));
+            say(format_args!("{}: {}: left out", rejected.name, rejected.reason));
         }
+        let num_left_out = num_left_out + rejected.len();
         if examples.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "no image can be learned from: check the paths and --classes"));
         }
-        Ok((examples, num_left_out + rejected.len()))
+        if num_left_out > 0 {
+            say(format_args!("{num_left_out} images were left out"));
+        }
+        Ok((examples, num_left_out))
     }
 
     /// What the folder holds after an epoch. The checkpoint comes last: whoever goes on from it has the rest.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::cuda;
 use crate::device::{self, Backend, DeviceBuffer, Event, Stream};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,7 +30,8 @@ impl<'a> BorrowedTensor<'a> {
     /// A contiguous tensor of `shape` and `kind` over a buffer, from `offset_bytes` on. `gpu` is the GPU's number, as libtorch counts them.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if it does not lie in the buffer or is not aligned; what libtorch says, that it has no CUDA among others.
+    /// [`ErrorKind::Usage`] if it does not lie in the buffer or is not aligned; [`ErrorKind::NoLibrary`] or [`ErrorKind::NoDevice`] for a GPU
+    /// that libtorch cannot use here; what libtorch says.
     ///
     /// # Safety
     /// No tensor that shares this one's memory is used after `'a`, nor while the device writes the memory.
@@ -51,6 +53,7 @@ impl<'a> BorrowedTensor<'a> {
             return Err(Error::new(ErrorKind::Usage, message));
         }
         let device = torch_device(buffer.device().info().backend, gpu);
+        cuda::prepare(device)?;
         let size: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
         let data: *const u8 = buffer.ptr::<u8>(offset_bytes);
         // SAFETY: as many bytes lie in the buffer, which lives for `'a`; the caller answers for what is done with them.

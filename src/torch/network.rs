@@ -24,7 +24,8 @@ pub enum Mode {
 /// What convolutions compute with. Parameters, batch norms' statistics, pooling and the classifier are 32-bit floats in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// 32-bit floats.
+    /// 32-bit floats. On a GPU libtorch may round the operands of convolutions to TF32 (eleven bits), unless `NVIDIA_TF32_OVERRIDE=0` is
+    /// set before the program starts.
     F32,
     /// Activations are bfloat16 from the first convolution on (mixed precision). Pays where the processor multiplies them in hardware.
     Bf16,

@@ -51,6 +51,12 @@ impl View {
     pub fn plain(transform: Transform) -> Self {
         Self { transform, jitter: ColorJitter::NONE }
     }
+
+    /// All of an image of this width and height, resized to `side` x `side` samples.
+    pub(super) fn whole((width, height): (u32, u32), side: u32) -> Self {
+        let resize = Resize::Box { left: 0, top: 0, width, height };
+        Self::plain(Transform { resize, crop: (side, side), ..Transform::default() })
+    }
 }
 
 impl Augmentation {
@@ -92,10 +98,22 @@ pub(super) struct Row<'a> {
     pub(super) second: &'a mut [f32],
 }
 
-/// Writes the network's input for a view of an image.
+/// How a view of an image is made.
 ///
 /// # Errors
 /// [`ImageError::NoInput`], as [`InputPlan::new`].
+pub(super) fn plan_of(view: &View, coefficients: &Coefficients, kind: InputKind) -> Result<InputPlan, ImageError> {
+    let orientation = match view.transform.orientation {
+        OrientationRule::Apply => coefficients.orientation,
+        OrientationRule::Ignore => Orientation::Upright,
+    };
+    InputPlan::new(&coefficients.frame, coefficients.color, orientation, &view.transform, kind)
+}
+
+/// Writes the network's input for a view of an image.
+///
+/// # Errors
+/// Those of [`plan_of`].
 pub(super) fn write_view(
     view: &View,
     coefficients: &Coefficients,
@@ -103,11 +121,7 @@ pub(super) fn write_view(
     normalization: &Normalization,
     row: Row<'_>,
 ) -> Result<(), ImageError> {
-    let orientation = match view.transform.orientation {
-        OrientationRule::Apply => coefficients.orientation,
-        OrientationRule::Ignore => Orientation::Upright,
-    };
-    let plan = InputPlan::new(&coefficients.frame, coefficients.color, orientation, &view.transform, kind)?;
+    let plan = plan_of(view, coefficients, kind)?;
     match kind {
         InputKind::Blocks => {
             write_input(&plan, coefficients, InputMut::Blocks { y: row.first, c: row.second });

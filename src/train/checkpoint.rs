@@ -7,7 +7,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::trainer::{EpochReport, Settings};
+use super::data::DataDigest;
+use super::settings::Settings;
+use super::trainer::EpochReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::replace_file;
 use crate::tensor;
@@ -20,6 +22,8 @@ const METADATA_KEY: &str = "dctflow-training";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Progress {
     pub(super) settings: Settings,
+    /// The images of these epochs; none before the first one.
+    pub(super) data: Option<DataDigest>,
     /// Epochs that are complete.
     pub(super) num_epochs_done: u32,
     /// Steps that were taken.

@@ -8,122 +8,18 @@ use tch::{Kind, Reduction, Tensor};
 
 use super::augment::Augmentation;
 use super::checkpoint::{self, Progress};
-use super::data::{Batch, Examples, Showing, Views, permutation};
+use super::data::{Batch, DataDigest, Examples, Showing, Views, permutation};
 use super::optimizer::{Averages, Sgd};
-use super::schedule::{Schedule, side_of_epoch};
+use super::schedule::side_of_epoch;
+use super::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::jpeg::Limits;
 use crate::network::{Config, Metadata, Weights};
-use crate::resample::Transform;
 use crate::synth::Random;
 use crate::tensor::Tensor as HostTensor;
-use crate::torch::{Arithmetic, Device, Mode, TorchNetwork, weights_of};
+use crate::torch::{Device, Mode, TorchNetwork, weights_of};
 
 /// The sets of tensors in a checkpoint.
 const SETS: [&str; 3] = ["network", "velocity", "average"];
-
-/// What a run is to do. A run can go on with the settings that it began with; only [`epochs`](Self::epochs), which the schedule follows,
-/// [`is_mixed`](Self::is_mixed), and [`transform`](Self::transform), which nothing is learned with, may change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The network; its input size is the side of the last epochs' images.
-    pub config: Config,
-    /// How images are prepared when the network is asked: goes into the weights.
-    pub transform: Transform,
-    /// Names of the classes, or none.
-    pub class_names: Vec<String>,
-    /// Everything random follows from it.
-    pub seed: u64,
-    /// How often every image is shown.
-    pub epochs: u32,
-    /// Images in a step.
-    pub batch_size: usize,
-    /// Largest learning rate.
-    pub learning_rate: f64,
-    /// Epochs in which it rises to that.
-    pub warmup_epochs: f64,
-    /// Of stochastic gradient descent.
-    pub momentum: f64,
-    /// Of convolutions and the classifier.
-    pub weight_decay: f64,
-    /// Share of the truth that is spread over all classes.
-    pub label_smoothing: f64,
-    /// Decay of the averages, per step.
-    pub average_decay: f64,
-    /// Side of the first epochs' images.
-    pub first_side: u32,
-    /// Smallest share of an image that is shown.
-    pub min_area: f64,
-    /// Largest change of brightness, contrast and colour.
-    pub jitter: f32,
-    /// Convolutions in bfloat16.
-    pub is_mixed: bool,
-}
-
-impl Settings {
-    /// A recipe for small sets of images.
-    pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            transform: Metadata::new(&config).transform,
-            class_names: Vec::new(),
-            seed: 0,
-            epochs: 30,
-            batch_size: 64,
-            learning_rate: 0.1,
-            warmup_epochs: 2.0,
-            momentum: 0.9,
-            weight_decay: 2e-4,
-            label_smoothing: 0.1,
-            average_decay: 0.998,
-            first_side: config.input_size.0,
-            min_area: 0.25,
-            jitter: 0.2,
-            is_mixed: false,
-        }
-    }
-
-    fn arithmetic(&self) -> Arithmetic {
-        if self.is_mixed { Arithmetic::Bf16 } else { Arithmetic::F32 }
-    }
-
-    fn check(&self) -> Result<()> {
-        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, message));
-        self.config.check()?;
-        self.transform.validate()?;
-        let side = self.config.input_size.0;
-        if self.config.input_size.1 != side {
-            return usage("training wants square images");
-        }
-        if self.first_side > side || self.first_side < 32 || !self.first_side.is_multiple_of(16) {
-            return usage("the first images' side must be a multiple of 16, from 32 to the side of the last ones");
-        }
-        if self.batch_size < 2 || self.epochs == 0 {
-            return usage("training wants batches of two images or more, and an epoch");
-        }
-        let is_view_possible = self.min_area > 0.0 && self.min_area <= 1.0 && (0.0..1.0).contains(&self.jitter);
-        if !is_view_possible {
-            return usage("views show a share of an image in (0, 1], and jitter is in [0, 1)");
-        }
-        let shares = [self.momentum, self.average_decay, self.label_smoothing];
-        if !shares.iter().all(|share| (0.0..1.0).contains(share)) {
-            return usage("momentum, the averages' decay and label smoothing are in [0, 1)");
-        }
-        let rates = [self.learning_rate, self.warmup_epochs, self.weight_decay];
-        if !rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0) {
-            return usage("learning rate, warm-up and weight decay are numbers from 0 on");
-        }
-        Ok(())
-    }
-
-    fn schedule(&self, steps_per_epoch: u64) -> Schedule {
-        Schedule {
-            peak: self.learning_rate,
-            warmup_steps: (self.warmup_epochs * steps_per_epoch as f64) as u64,
-            total_steps: steps_per_epoch * u64::from(self.epochs),
-        }
-    }
-}
 
 /// How often a network was right.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,6 +66,8 @@ pub struct Trainer {
     num_epochs_done: u32,
     step: u64,
     history: Vec<EpochReport>,
+    /// What it has learned from so far.
+    data: Option<DataDigest>,
 }
 
 impl Trainer {
@@ -184,11 +82,12 @@ impl Trainer {
             TorchNetwork::new(&initial_weights(settings.config, settings.seed)?, device, settings.arithmetic())?;
         let averages = Averages::new(&network, settings.average_decay)?;
         let sgd = Sgd::new(settings.momentum, settings.weight_decay);
-        Ok(Self { settings, network, sgd, averages, pool, num_epochs_done: 0, step: 0, history: Vec::new() })
+        let (num_epochs_done, step, history, data) = (0, 0, Vec::new(), None);
+        Ok(Self { settings, network, sgd, averages, pool, num_epochs_done, step, history, data })
     }
 
-    /// Goes on where [`save`](Self::save) was called: on the same device, with the same number of threads, the rest of the run is the same, bit
-    /// for bit, as if it had never stopped.
+    /// Goes on where [`save`](Self::save) was called: on a CPU, with the same number of threads, the rest of the run is the same, bit for bit,
+    /// as if it had never stopped. On a GPU the views, their order and the schedule are the same; whether libtorch's sums are is not known.
     ///
     /// # Errors
     /// Those of `new`; [`ErrorKind::Usage`] for other settings than the run began with; [`ErrorKind::Io`] and [`ErrorKind::Weights`] for
@@ -196,10 +95,10 @@ impl Trainer {
     pub fn resume(settings: Settings, device: Device, pool: rayon::ThreadPool, path: &Path) -> Result<Self> {
         // On the host first: whether the device can be used is said by `new`.
         let (progress, sets) = checkpoint::load(path, SETS)?;
-        let same = Settings { epochs: settings.epochs, is_mixed: settings.is_mixed, ..progress.settings };
+        let Settings { epochs, is_mixed, transform, .. } = settings;
+        let same = Settings { epochs, is_mixed, transform, ..progress.settings };
         if same != settings {
-            let message =
-                "the run was begun with other settings: give the same ones, but for the epochs, or begin anew";
+            let message = "the run was begun with other settings: give the same ones, but for epochs, mixed and transform, or begin anew";
             return Err(Error::new(ErrorKind::Usage, message).with_path(path));
         }
         let mut trainer = Self::new(settings, device, pool)?;
@@ -207,8 +106,8 @@ impl Trainer {
         trainer.network.set_tensors(tensors).map_err(|e| e.with_path(path))?;
         trainer.sgd.set_velocities(velocities);
         trainer.averages.set_tensors(averages).map_err(|e| e.with_path(path))?;
-        let Progress { num_epochs_done, step, history, .. } = progress;
-        Ok(Self { num_epochs_done, step, history, ..trainer })
+        let Progress { num_epochs_done, step, history, data, .. } = progress;
+        Ok(Self { num_epochs_done, step, history, data, ..trainer })
     }
 
     /// Writes all that is needed to go on.
@@ -218,6 +117,7 @@ impl Trainer {
     pub fn save(&self, path: &Path) -> Result<()> {
         let progress = Progress {
             settings: self.settings.clone(),
+            data: self.data.clone(),
             num_epochs_done: self.num_epochs_done,
             step: self.step,
             history: self.history.clone(),
@@ -252,12 +152,29 @@ impl Trainer {
         weights_of(self.network.network(), self.averages.tensors(), metadata)?.with_transform(*transform)
     }
 
+    /// Holds the images to those of the epochs before: without the same ones, a run that goes on is another run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for other images, in number, content, order or class, or others put aside.
+    pub fn check_data(&self, examples: &Examples, aside: &Examples) -> Result<()> {
+        let Some(earlier) = &self.data else { return Ok(()) };
+        let data = DataDigest::of(examples, aside);
+        if data == *earlier {
+            return Ok(());
+        }
+        let message = format!(
+            "the run was begun with other images ({earlier}; now {data}): give the same images in the same order, the same limits and the \
+             same share for validation, or begin anew"
+        );
+        Err(Error::new(ErrorKind::Usage, message))
+    }
+
     /// Learns from every image once, then looks at those put aside. An incomplete last batch is not learned from. `progress` is called with
     /// the number of images after each step.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when there are fewer images than a batch holds, or one is too small for a view; what libtorch says;
-    /// [`ErrorKind::Weights`] when the loss is no number.
+    /// Those of [`check_data`](Self::check_data); [`ErrorKind::Usage`] when there are fewer images than a batch holds; what libtorch says;
+    /// [`ErrorKind::Weights`] when the loss is no number. After an error the network is in the middle of an epoch: go on from a checkpoint.
     pub fn run_epoch(
         &mut self,
         examples: &Examples,
@@ -269,6 +186,7 @@ impl Trainer {
             let message = format!("{} images are fewer than a batch of {}", examples.len(), self.settings.batch_size);
             return Err(Error::new(ErrorKind::Usage, message));
         }
+        self.check_data(examples, aside)?;
         let schedule = self.settings.schedule(steps_per_epoch as u64);
         let showing = self.showing(examples, steps_per_epoch);
         let (start, mut sums) = (Instant::now(), Sums::default());
@@ -286,6 +204,7 @@ impl Trainer {
         let elapsed = start.elapsed();
         let validation = if aside.is_empty() { None } else { Some(self.evaluate(aside)?) };
         self.num_epochs_done += 1;
+        self.data.get_or_insert_with(|| DataDigest::of(examples, aside));
         let learning_rate = schedule.learning_rate(self.step - 1);
         let report = sums.report(self.num_epochs_done, showing.side, learning_rate, validation, elapsed, waited);
         self.history.push(report.clone());
@@ -307,7 +226,6 @@ impl Trainer {
             kind: settings.config.variant.input(),
             normalization: Metadata::new(&settings.config).normalization,
             views: Views::Drawn { augmentation, epoch_seed },
-            limits: Limits::default(),
         }
     }
 
@@ -325,7 +243,6 @@ impl Trainer {
             kind: self.settings.config.variant.input(),
             normalization: Metadata::new(&self.settings.config).normalization,
             views: Views::Plain(self.settings.transform),
-            limits: Limits::default(),
         };
         let (mut num_top1, mut num_top5) = (0.0, 0.0);
         showing.for_each_batch(&self.pool, |batch| {

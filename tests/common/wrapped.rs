@@ -31,6 +31,16 @@ pub enum Call {
 /// What is done around each call.
 pub trait Hooks: Send + Sync {
     fn around<R>(&self, call: Call, work: impl FnOnce() -> R) -> R;
+
+    /// What the device says it is: a test may let it pose as another.
+    fn info<'a>(&'a self, inner: &'a DeviceInfo) -> &'a DeviceInfo {
+        inner
+    }
+
+    /// Whether this number, which is none of the emulator's streams, is taken for one.
+    fn has_stream(&self, _raw: u64) -> bool {
+        false
+    }
 }
 
 /// The emulator, and the hooks.
@@ -66,8 +76,17 @@ macro_rules! hand_on {
 }
 
 impl<H: Hooks> Device for Wrapped<H> {
+    fn info(&self) -> &DeviceInfo {
+        self.hooks.info(self.inner.info())
+    }
+
+    unsafe fn adopt_stream(&self, raw: u64) -> Result<StreamHandle> {
+        // The emulator makes a queue of any number that work is put on.
+        // SAFETY: the caller's promises are those that the inner device asks for.
+        if self.hooks.has_stream(raw) { Ok(StreamHandle(raw)) } else { unsafe { self.inner.adopt_stream(raw) } }
+    }
+
     hand_on! {
-        fn info() -> &DeviceInfo;
         fn memory_meter() -> &MemoryMeter;
         fn allocate(len_bytes: usize) -> Result<Address>;
         fn allocate_pinned(len_bytes: usize) -> Result<*mut u8>;
@@ -102,7 +121,6 @@ impl<H: Hooks> Device for Wrapped<H> {
     hand_on! {
         unsafe fn free(address: Address) as Call::Other;
         unsafe fn free_pinned(memory: *mut u8) as Call::Other;
-        unsafe fn adopt_stream(raw: u64) -> Result<StreamHandle> as Call::Other;
         unsafe fn destroy_stream(stream: StreamHandle) as Call::Other;
         unsafe fn destroy_event(event: EventHandle) as Call::Other;
         unsafe fn record_event(stream: StreamHandle, event: EventHandle) -> Result<()> as Call::Other;
