@@ -41,7 +41,15 @@ for target in "${targets[@]}"; do
     "../target/fuzz/$host/release/$target" "${folders[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" "${seed[@]}" \
         -max_len=131072 -timeout=120 -report_slow_units=120 -rss_limit_mb=4096 -print_final_stats=1 > "$log" 2>&1 || true
     grep -E "^(stat::number|stat::average|SUMMARY|==|artifact|thread)|ERROR|panicked|DONE" "$log" || true
-    grep -q '^stat::number_of_executed_units' "$log" || { tail "$log"; echo "$target did not run" >&2; exit 1; }
+    # Seeds are run once each before anything is mutated: a target that gets little further has found nothing because it has not looked.
+    seeds_read=$(sed -n 's/^INFO: seed corpus: files: \([0-9]*\).*/\1/p' "$log")
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    [[ -n $executions ]] || { tail "$log"; echo "$target did not run" >&2; exit 1; }
+    echo "$executions executions from ${seeds_read:-0} seeds"
+    if ((executions < 3 * ${seeds_read:-0})) && [[ -z $(find "artifacts/$target" -type f) ]]; then
+        echo "$target hardly mutated its seeds: give it more time, or make its inputs smaller" >&2
+        exit 1
+    fi
     find "artifacts/$target" -type f -printf 'FOUND %p\n'
 done
 [[ -z $(find artifacts -type f) ]]

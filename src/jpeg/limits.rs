@@ -30,8 +30,8 @@ pub struct Limits {
     pub max_expansion: u64,
     /// Bytes of coefficients that any file may have beside, however short it is.
     pub free_coefficient_bytes: u64,
-    /// Bytes of coefficients of all images that a session decodes at one time. An image waits for its share; one that has more than this
-    /// is decoded alone.
+    /// Bytes of coefficients of all images that a session decodes at one time. Each of its devices has an equal part; a GPU's is divided among
+    /// its slots. An image waits for its share; one that has more than its part is decoded alone there.
     pub max_batch_bytes: u64,
 }
 
