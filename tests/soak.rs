@@ -35,7 +35,7 @@ fn limits() -> Limits {
 /// Laps after which the files come again. By then all sizes of images have been seen, and memory must be flat: what is kept at the end is what
 /// was kept then, but for planes of the last images, of which now this thread has the larger ones, now that.
 const PERIOD_LAPS: u64 = 10;
-const MAX_GROWTH_BYTES: u64 = 256 << 10;
+const MAX_GROWTH_BYTES: u64 = 128 << 10;
 
 /// What a session may keep from one batch to the next, beside what it has when it is new.
 fn max_kept_bytes() -> u64 {
