@@ -111,6 +111,8 @@ fn the_cost_of_hostile_files_is_bounded_by_their_length() {
         let coefficient_bytes = decoded.coefficients.map_or(0, |c| c.frame.coefficient_bytes());
         let visited = visited_bytes(&bytes, decoded.report.scans);
         eprintln!("{name}: {} bytes, {coefficient_bytes} of coefficients, {visited} visited", bytes.len());
+        // They are as expensive as they say.
+        assert!(!name.ends_with("of nothing") || u64::from(decoded.report.scans) == Limits::PASSES, "{name}");
         assert!(
             coefficient_bytes <= limits.max_expansion * bytes.len() as u64 + limits.free_coefficient_bytes,
             "{name}"

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::entropy::{BandBlock, BandBlocks, IntervalOutcome, NonzeroMasks, SavedBlock, ScanLayout, band_bits};
+use super::entropy::{BandBlock, BandBlocks, IntervalOutcome, NonzeroMasks, ScanLayout, band_bits};
 use crate::CorruptKind;
 use crate::jpeg::{ESTIMATES, FIXED_HALF, NATURAL_FROM_ZIGZAG, Plane, Scan};
 
@@ -48,7 +48,7 @@ pub fn decode_interval(
     let outcome = match (is_progressive, scan.ss) {
         (false, _) => decoder.decode_sequential(layout, planes, mcus),
         (true, 0) => decoder.decode_dc_scan(layout, planes, mcus),
-        (true, _) => decoder.decode_ac_scan(BandBlocks::new(layout, planes, nonzero), mcus),
+        (true, _) => decoder.decode_ac_scan(layout, BandBlocks::new(layout, planes, nonzero), mcus),
     };
     *decisions_left = decisions_left.and_then(|left| left.checked_sub(decoder.reader.num_decisions));
     outcome
@@ -99,6 +99,27 @@ struct ComponentState {
     dc_context: usize,
 }
 
+/// What a block of a progressive scan had, until it is known to be received: far less than the block.
+struct Changes {
+    len: usize,
+    earlier: [(usize, i16); 64],
+}
+
+impl Changes {
+    /// Sets ZZ(k); each k at most once.
+    fn set(&mut self, block: &mut BandBlock, k: usize, value: i16) {
+        if let Some(earlier) = self.earlier.get_mut(self.len) {
+            *earlier = (k, block.get(k));
+            self.len += 1;
+        }
+        block.set(k, value);
+    }
+
+    fn undo(&mut self, block: &mut BandBlock) {
+        self.earlier[..self.len].iter().for_each(|&(k, value)| block.set(k, value));
+    }
+}
+
 struct IntervalDecoder<'a> {
     piece: PieceData<'a>,
     max_decisions: u64,
@@ -144,8 +165,7 @@ impl<'a> IntervalDecoder<'a> {
     }
 
     fn decode_sequential(&mut self, layout: &ScanLayout, planes: &mut [Plane], mcus: Range<u32>) -> IntervalOutcome {
-        for mcu_idx in mcus.clone() {
-            let (mcu_x, mcu_y) = layout.position(mcu_idx);
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus.clone()) {
             for (block_idx, place) in layout.blocks.iter().enumerate() {
                 let rest = planes[place.plane_idx].data.get_mut(place.offset(mcu_x, mcu_y)..);
                 let Some(block) = rest.and_then(|rest| rest.first_chunk_mut::<64>()) else { continue };
@@ -170,8 +190,7 @@ impl<'a> IntervalDecoder<'a> {
 
     /// DC, its first bits or one more.
     fn decode_dc_scan(&mut self, layout: &ScanLayout, planes: &mut [Plane], mcus: Range<u32>) -> IntervalOutcome {
-        for mcu_idx in mcus {
-            let (mcu_x, mcu_y) = layout.position(mcu_idx);
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus) {
             for place in &layout.blocks {
                 let Some(dc) = planes[place.plane_idx].data.get_mut(place.offset(mcu_x, mcu_y)) else { continue };
                 let value = match self.ah {
@@ -188,19 +207,17 @@ impl<'a> IntervalDecoder<'a> {
     }
 
     /// A band of AC. Blocks without anything new are not touched, nor searched for what they have: that would be work which no decision pays for.
-    fn decode_ac_scan(&mut self, mut blocks: BandBlocks, mcus: Range<u32>) -> IntervalOutcome {
-        for mcu_idx in mcus {
-            let mut block = blocks.block(mcu_idx);
-            let mut before = None;
+    fn decode_ac_scan(&mut self, layout: &ScanLayout, mut blocks: BandBlocks, mcus: Range<u32>) -> IntervalOutcome {
+        let mut changes = Changes { len: 0, earlier: [(0, 0); 64] };
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus) {
+            let mut block = blocks.block_at(mcu_x, mcu_y);
+            changes.len = 0;
             let result = match self.ah {
-                0 => self.decode_ac(0, self.ss, |k, value| {
-                    before.get_or_insert_with(|| block.save());
-                    block.set(k, value);
-                }),
-                _ => self.refine_ac(&mut block, &mut before),
+                0 => self.decode_ac(0, self.ss, |k, value| changes.set(&mut block, k, value)),
+                _ => self.refine_ac(&mut block, &mut changes),
             };
             if result.is_err() || self.is_out_of_data() {
-                before.into_iter().for_each(|before| block.restore(before));
+                changes.undo(&mut block);
                 return self.fails(mcu_idx);
             }
         }
@@ -282,8 +299,8 @@ impl<'a> IntervalDecoder<'a> {
         Ok(())
     }
 
-    /// One more bit of the band's coefficients (T.81 G.1.3.3). `before`: the block, saved before it is first changed.
-    fn refine_ac(&mut self, block: &mut BandBlock, before: &mut Option<SavedBlock>) -> Result<(), BadRun> {
+    /// One more bit of the band's coefficients (T.81 G.1.3.3).
+    fn refine_ac(&mut self, block: &mut BandBlock, changes: &mut Changes) -> Result<(), BadRun> {
         let Self { components, statistics, reader, .. } = self;
         let bins = &mut statistics[components[0].ac_statistics].ac;
         let bit = 1i16 << self.al;
@@ -297,15 +314,14 @@ impl<'a> IntervalDecoder<'a> {
             loop {
                 if nonzero >> k & 1 == 1 {
                     if reader.decode(&mut bins[3 * (k - 1) + 2]) {
-                        before.get_or_insert_with(|| block.save());
-                        let coefficient = block.coefficients[usize::from(NATURAL_FROM_ZIGZAG[k])];
-                        block.set(k, coefficient.wrapping_add(if coefficient < 0 { -bit } else { bit }));
+                        let coefficient = block.get(k);
+                        let step = if coefficient < 0 { -bit } else { bit };
+                        changes.set(block, k, coefficient.wrapping_add(step));
                     }
                     break;
                 }
                 if reader.decode(&mut bins[3 * (k - 1) + 1]) {
-                    before.get_or_insert_with(|| block.save());
-                    block.set(k, if reader.decode_fixed() { -bit } else { bit });
+                    changes.set(block, k, if reader.decode_fixed() { -bit } else { bit });
                     break;
                 }
                 k += 1;

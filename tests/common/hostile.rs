@@ -162,11 +162,15 @@ fn set_height(file: &mut JpegFile, frame_marker: u8, blocks_high: u32) {
     frame_header[1..3].copy_from_slice(&height.to_be_bytes());
 }
 
-/// Progressive, with arithmetic coding: 512 empty blocks are sent in as many scans as a file may have, so that an empty block is what is
-/// expected. The rest is missing, and the zeros that are read in its place mean "as before": one decision a block and scan, of which all but
-/// two refine what is not there.
-pub fn arithmetic_refinements((blocks_wide, blocks_high): (u32, u32)) -> Vec<u8> {
-    let image = gray_image(Process::Progressive, (blocks_wide, 512 / blocks_wide), 0);
+/// Progressive, with arithmetic coding: 512 blocks are sent in as many scans as a file may have, all empty or with ZZ(1) alone, so that such a block
+/// is what is expected. The rest is missing, and the zeros that are read in its place mean "as before": one or two decisions a block and scan, of
+/// which all but the first ones refine what is there, or is not.
+pub fn arithmetic_refinements((blocks_wide, blocks_high): (u32, u32), is_empty: bool) -> Vec<u8> {
+    let mut image = gray_image(Process::Progressive, (blocks_wide, 512 / blocks_wide), 0);
+    if !is_empty {
+        // All bits are 1, so that every scan changes the coefficient.
+        image.planes[0].data.chunks_mut(64).for_each(|block| block[1] = 127);
+    }
     let num_refinements = Limits::PASSES as u8 - 2;
     let mut scans = vec![Scan::progressive([0], (0, 0), (0, 0)), Scan::progressive([0], (1, 63), (0, num_refinements))];
     scans.extend((0..num_refinements).rev().map(|al| Scan::progressive([0], (1, 63), (al + 1, al))));
@@ -212,7 +216,8 @@ pub fn files(num_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("arithmetic, without data", arithmetic_without_data(most_blocks(200))),
         ("arithmetic, decisions that take no data", arithmetic_decisions(8191)),
         ("arithmetic, restart interval 1", arithmetic_restarts(size_of(num_bytes as u64 / 2))),
-        ("progressive arithmetic, refinements of nothing", arithmetic_refinements((64, 8191))),
+        ("progressive arithmetic, refinements of nothing", arithmetic_refinements((64, 8191), true)),
+        ("progressive arithmetic, refinements of ZZ(1)", arithmetic_refinements((64, 8191), false)),
         ("codes of one length", fixed_length_codes((1024, (num_bytes / 512) as u32))),
     ]
 }

@@ -48,6 +48,12 @@ impl<'a> BandBlocks<'a> {
     #[inline(always)]
     pub fn block(&mut self, mcu_idx: u32) -> BandBlock<'_> {
         let (mcu_x, mcu_y) = self.layout.position(mcu_idx);
+        self.block_at(mcu_x, mcu_y)
+    }
+
+    /// The same by column and row.
+    #[inline(always)]
+    pub fn block_at(&mut self, mcu_x: usize, mcu_y: usize) -> BandBlock<'_> {
         let block_idx = self.place.offset(mcu_x, mcu_y) / 64;
         let (blocks, _) = self.plane.as_chunks_mut::<64>();
         BandBlock { coefficients: &mut blocks[block_idx], nonzero: &mut self.masks[block_idx] }
@@ -71,25 +77,21 @@ impl<'a> BandBlocks<'a> {
     }
 }
 
-/// Coefficients and mask.
-pub type SavedBlock = ([i16; 64], u64);
-
 /// A block and the mask of its AC coefficients that are not zero.
 pub struct BandBlock<'a> {
-    /// In natural order.
-    pub coefficients: &'a mut [i16; 64],
+    coefficients: &'a mut [i16; 64],
     /// Bit k for ZZ(k).
     pub nonzero: &'a mut u64,
 }
 
 impl BandBlock<'_> {
     /// What it holds, to be restored should it turn out not to be received.
-    pub fn save(&self) -> SavedBlock {
+    pub fn save(&self) -> ([i16; 64], u64) {
         (*self.coefficients, *self.nonzero)
     }
 
     /// Undoes everything since [`save`](Self::save).
-    pub fn restore(&mut self, (coefficients, nonzero): SavedBlock) {
+    pub fn restore(&mut self, (coefficients, nonzero): ([i16; 64], u64)) {
         *self.coefficients = coefficients;
         *self.nonzero = nonzero;
     }
@@ -101,6 +103,12 @@ impl BandBlock<'_> {
             .iter()
             .for_each(|&natural_idx| self.coefficients[usize::from(natural_idx)] = 0);
         *self.nonzero &= !bits(first, last);
+    }
+
+    /// ZZ(k).
+    #[inline(always)]
+    pub fn get(&self, k: usize) -> i16 {
+        self.coefficients[usize::from(NATURAL_FROM_ZIGZAG[k])]
     }
 
     /// Sets ZZ(k); beyond the block, its last coefficient.

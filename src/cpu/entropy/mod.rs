@@ -48,7 +48,7 @@ mod progressive;
 mod scan;
 mod sequential;
 
-pub use band::{BandBlock, BandBlocks, NonzeroMasks, SavedBlock, bits as band_bits};
+pub use band::{BandBlock, BandBlocks, NonzeroMasks, bits as band_bits};
 pub use destuff::Destuffed;
 pub use layout::{BlockPlace, ScanLayout};
 pub use scan::{Fault, FaultLog, ScanDecoder};
