@@ -10,6 +10,16 @@ DCTFLOW_EMULATOR_FLAGS=-DDCTFLOW_UCONTEXT cargo test --test emulator  # the emul
 tests/reference/make.sh                                           # PyTorch's logits, made anew (0.6 GB of downloads)
 git diff --exit-code tests/data
 ci/memory.sh                                                      # AddressSanitizer and valgrind
+if cargo miri --version >/dev/null 2>&1; then                     # what Miri can follow: no C++, no threads of a driver
+    MIRIFLAGS=-Zmiri-disable-isolation cargo miri test --no-default-features --lib -- dlpack:: abi:: jpeg::
+else
+    echo "skipped: Miri is not installed (rustup +nightly component add miri)" >&2
+fi
+if cargo audit --version >/dev/null 2>&1; then                    # known vulnerabilities; needs a network
+    for lock in $(git ls-files '*Cargo.lock'); do cargo audit --file "$lock"; done
+else
+    echo "skipped: cargo audit is not installed" >&2
+fi
 cargo run --release --quiet --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- 200000 7  # interleavings of a session's threads
 DCTFLOW_SOAK_SECONDS=3600 cargo test --release --test soak -- --nocapture  # an hour of good and bad files
 cargo bench --bench hostile                                       # what hostile files cost

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks for memory errors: under AddressSanitizer the unit tests of the modules with unsafe code, the tests of the C interface and calls of it
-# in any order; then under valgrind the program on test files (skipped, and said so, where it is not installed). The kernels' own sanitizers
+# Looks for memory errors: under AddressSanitizer the unit tests of the modules with unsafe code, the driver's path against a library that
+# imitates a driver, the tests of the C interface and calls of it in any order; then under valgrind the program on test files (skipped, and said so, where it is not installed). The kernels' own sanitizers
 # are in ci/sanitize.sh. Stable Rust ships the sanitizer's runtime but keeps the option for nightly; RUSTC_BOOTSTRAP lets it through.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,9 +8,10 @@ cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 under_asan() {
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cdebuginfo=line-tables-only" CARGO_TARGET_DIR=target/asan \
-        ASAN_OPTIONS=detect_leaks=0 cargo test --quiet --no-default-features --features sources --target "$host" "$@"
+        ASAN_OPTIONS=detect_leaks=0 cargo test --quiet --no-default-features --features sources,cuda --target "$host" "$@"
 }
-under_asan --lib -- cpu:: abi:: dlpack:: network:: session:: capi::
+under_asan --lib -- cpu:: abi:: dlpack:: network:: session:: capi:: device:: stages::
+under_asan --test cuda
 under_asan --test capi
 under_asan --test fuzz_replay -- the_c_interface
 

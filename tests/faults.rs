@@ -138,6 +138,51 @@ fn shards_share_the_inputs() {
     assert_eq!(merged, whole);
 }
 
+/// Parts of an archive, each interrupted and gone on with: together they have every line once.
+#[test]
+fn shards_of_an_archive_are_resumed() {
+    let folder = folder(40);
+    let path = folder.path();
+    let mut builder = tar::Builder::new(fs::File::create(path.join("s.tar")).unwrap());
+    builder.append_dir_all("t", path.join("photos")).unwrap();
+    builder.finish().unwrap();
+    expect_status(run(path, &format!("{CLASSIFY} --json --out whole s.tar photos")), 1);
+    let whole = lines(path, "whole");
+    assert_eq!(whole.len(), 80);
+    let mut parts = Vec::new();
+    for idx in 1..=2 {
+        let arguments = format!("{CLASSIFY} --json --out part{idx} --shard {idx}/2 --resume s.tar photos");
+        interrupt(path, &arguments);
+        assert!(!path.join(format!("part{idx}")).exists());
+        expect_status(run(path, &arguments), 1);
+        parts.push(lines(path, &format!("part{idx}")));
+    }
+    let merged: Vec<String> = (0..whole.len()).map(|idx| parts[idx % 2][idx / 2].clone()).collect();
+    assert_eq!(merged, whole);
+}
+
+/// The first run waits for its list; a second one would tear its lines.
+#[test]
+fn a_run_in_progress_is_not_resumed_by_another() {
+    let folder = folder(5);
+    let path = folder.path();
+    let arguments = format!("{CLASSIFY} --out a --resume @-");
+    let mut first = command(path, &arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let settings = path.join("a.partial.json");
+    let start = Instant::now();
+    while !settings.exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for more in ["", " --resume"] {
+        let stderr = expect_status(run(path, &format!("{CLASSIFY} --out a{more} photos")), 2);
+        let reason = if more.is_empty() { "--resume" } else { "another run is writing it" };
+        assert!(stderr.contains("a.partial") && stderr.contains(reason), "{stderr}");
+    }
+    first.stdin.take().unwrap().write_all(b"photos\n").unwrap();
+    expect_status(first.wait_with_output().unwrap(), 1);
+    assert_eq!(lines(path, "a").len(), 5);
+}
+
 #[test]
 fn work_that_is_not_lost_is_not_written_over() {
     let folder = folder(40);
@@ -235,6 +280,15 @@ fn files_that_cannot_be_read_fail_in_their_place() {
     assert!(fields[2][2].contains("check the path"), "{stdout}");
 }
 
+/// Tells the writer to end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Another process makes a file shorter and longer while it is read: what is read is some bytes or an error, and nothing worse.
 #[test]
 fn files_that_change_while_they_are_read() {
@@ -255,22 +309,42 @@ fn files_that_change_while_they_are_read() {
                 for (path, bytes) in [(&file, &bytes), (&shard, &whole_shard)] {
                     fs::File::options().write(true).open(path).unwrap().set_len(1000).unwrap();
                     fs::File::options().write(true).open(path).unwrap().write_all(bytes).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
         });
+        // The writer goes on until then, whatever is thrown here.
+        let _over = Over(&is_over);
+        // Bytes of the file, from its beginning on; zeros where it was just made longer.
+        let are_its_own = |read: &[u8]| read.iter().zip(&bytes).all(|(&read, &own)| read == own || read == 0);
+        let (mut num_whole, mut num_short, mut num_members, mut num_broken) = (0, 0, 0, 0);
         let start = Instant::now();
-        let (mut num_items, mut longest) = (0, 0);
-        while start.elapsed() < Duration::from_millis(500) {
-            // What is read may be a mixture, with zeros where the file was just cut.
-            longest = read_file(&file, u64::MAX).map_or(0, |read| read.len()).max(longest);
-            Sources::new([&shard], u64::MAX).for_each(|_| {
+        let all_seen = |counts: [u32; 4]| counts.iter().all(|&count| count > 0);
+        while !all_seen([num_whole, num_short, num_members, num_broken]) && start.elapsed() < Duration::from_secs(100) {
+            let read = read_file(&file, u64::MAX).unwrap();
+            assert!(read.len() <= bytes.len() && are_its_own(&read), "{} bytes", read.len());
+            num_whole += u32::from(read.len() == bytes.len());
+            num_short += u32::from(read.len() < bytes.len());
+            let mut num_items = 0;
+            Sources::new([&shard], u64::MAX).for_each(|item| {
                 num_items += 1;
+                match item.bytes {
+                    Ok(read) => {
+                        assert!(item.name.member.is_some() && read.len() == bytes.len() && are_its_own(&read));
+                        num_members += 1;
+                    }
+                    Err(reason) => {
+                        assert_eq!(reason.code(), "bad-archive", "{reason}");
+                        num_broken += 1;
+                    }
+                }
                 ControlFlow::Continue(())
             });
+            // The member, and at most one more that says why there are no others.
+            assert!((1..=2).contains(&num_items), "{num_items} items");
         }
-        // Before any assertion: the writer goes on until then.
-        is_over.store(true, Ordering::Relaxed);
-        assert!(num_items > 0 && longest <= bytes.len());
+        let counts = [num_whole, num_short, num_members, num_broken];
+        assert!(all_seen(counts), "whole and short files, members and broken archives: {counts:?}");
     });
 }
 

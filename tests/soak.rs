@@ -1,58 +1,20 @@
 //! Good and bad files through a stream, on and on: every input is answered exactly once, in order, and memory stays within what the limits
 //! say. Some laps here; `DCTFLOW_SOAK_SECONDS` says how long it goes on (ci/long.sh: an hour).
-//!
-//! Memory is counted where it is taken, byte by byte, so that the result depends neither on time nor on what the system's allocator keeps.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "common/counting.rs"]
+mod counting;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use counting::{CountingAllocator, MAX_BYTES, NUM_BYTES};
 use dctflow::ImageError;
 use dctflow::jpeg::{Limits, Status};
 use dctflow::network::{Config, Variant, Weights};
 use dctflow::resample::AxisCache;
 use dctflow::session::{DeviceChoice, Session};
 use dctflow::synth::{Random, flip_bit, mutate, photo};
-
-/// Counts the bytes that are in use, and the most that ever were.
-struct CountingAllocator;
-
-static NUM_BYTES: AtomicU64 = AtomicU64::new(0);
-static MAX_BYTES: AtomicU64 = AtomicU64::new(0);
-
-fn count(taken_bytes: usize, given_back_bytes: usize) {
-    let before = NUM_BYTES.fetch_add(taken_bytes as u64, Relaxed);
-    MAX_BYTES.fetch_max(before + taken_bytes as u64, Relaxed);
-    NUM_BYTES.fetch_sub(given_back_bytes as u64, Relaxed);
-}
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's layout.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size, layout.size());
-        // SAFETY: memory of the system's allocator, and the caller's layout.
-        unsafe { System.realloc(memory, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: memory of the system's allocator.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -69,6 +31,11 @@ const NUM_PHOTOS: usize = 16;
 fn limits() -> Limits {
     Limits { max_side: 4096, max_coefficient_bytes: 8 << 20, max_batch_bytes: 4 << 20, ..Limits::default() }
 }
+
+/// Laps after which the files come again. By then all sizes of images have been seen, and memory must be flat: what is kept at the end is what
+/// was kept then, but for planes of the last images, of which now this thread has the larger ones, now that.
+const PERIOD_LAPS: u64 = 10;
+const MAX_GROWTH_BYTES: u64 = 128 << 10;
 
 /// What a session may keep from one batch to the next, beside what it has when it is new.
 fn max_kept_bytes() -> u64 {
@@ -94,7 +61,8 @@ fn photos() -> Vec<Vec<u8>> {
 
 /// Files by turns: sound, cut off, with a wrong bit, mutated, empty, text, unreadable.
 fn file(idx: u64, photos: &[Vec<u8>]) -> Result<Vec<u8>, ImageError> {
-    let mut random = Random::new(idx);
+    let lap_len = NUM_KINDS * NUM_PHOTOS as u64;
+    let mut random = Random::new(idx % (lap_len * PERIOD_LAPS));
     let whole = &photos[idx as usize % photos.len()];
     match idx % NUM_KINDS {
         1 => Ok(whole[..random.below(whole.len() as u32) as usize].to_vec()),
@@ -151,12 +119,20 @@ fn work(min_laps: u64, min_seconds: u64, weights: &Weights, photos: &[Vec<u8>]) 
     let lap_len = NUM_KINDS * NUM_PHOTOS as u64;
     let (start, mut num_laps, mut num_complete) = (Instant::now(), 0, 0);
     let mut next_report_seconds = 0;
+    let mut kept_early = None;
     while num_laps < min_laps || start.elapsed().as_secs() < min_seconds {
         num_complete += run_lap(&session, photos, &(num_laps * lap_len..(num_laps + 1) * lap_len));
         num_laps += 1;
         let (kept, largest) = (NUM_BYTES.load(Relaxed), MAX_BYTES.load(Relaxed));
         assert!(kept <= kept_allowed, "{kept} bytes are kept, {kept_allowed} at most");
         assert!(largest <= allowed, "{largest} bytes were taken, {allowed} at most");
+        if num_laps >= PERIOD_LAPS {
+            let kept_early = *kept_early.get_or_insert(kept);
+            assert!(
+                kept <= kept_early + MAX_GROWTH_BYTES,
+                "{kept} bytes are kept, {kept_early} were after the first files"
+            );
+        }
         let seconds = start.elapsed().as_secs();
         if seconds >= next_report_seconds {
             next_report_seconds = seconds + (min_seconds / 12).max(1);
@@ -172,7 +148,9 @@ fn work(min_laps: u64, min_seconds: u64, weights: &Weights, photos: &[Vec<u8>]) 
         }
     }
     let num_files = num_laps * lap_len;
+    let (kept, kept_early) = (NUM_BYTES.load(Relaxed), kept_early.unwrap_or(0));
     eprintln!("{num_files} files in {} s, {num_complete} complete", start.elapsed().as_secs());
+    eprintln!("bytes kept: {kept_early} after {PERIOD_LAPS} laps, {kept} at the end");
     assert!(num_complete * 3 > num_files, "{num_complete} of {num_files}");
 }
 

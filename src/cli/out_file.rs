@@ -1,7 +1,7 @@
 //! `--out FILE`, `--resume`, `--shard I/N`: results in a file that is complete once it is there, an interrupted run that can be gone on
 //! with, and work that several machines share.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -101,6 +101,7 @@ impl OutArgs {
         let partial = with_suffix(path, ".partial");
         let io_error = |e| Error::io(&partial, e);
         let file = self.open(&partial)?;
+        lock(&file, &partial)?;
         let (num_earlier, num_failed_earlier) = keep_whole_lines(&file, is_json).map_err(io_error)?;
         let lines = BufReader::new(File::open(&partial).map_err(io_error)?);
         settings.insert("json".into(), is_json.into());
@@ -129,6 +130,43 @@ impl OutArgs {
             _ => Error::io(partial, e),
         })
     }
+}
+
+/// Keeps the file for this run, until it ends. A second one would write its lines between those of the first.
+///
+/// A file system without locks does not keep anybody from writing to it; and on Windows a lock would keep this run from its own earlier lines.
+fn lock(file: &File, partial: &Path) -> Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let in_use = || {
+        let message = "another run is writing it: wait for its end, or give this one another --out";
+        Error::new(ErrorKind::Usage, message).with_path(partial)
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use()),
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+        Err(TryLockError::Error(e)) => return Err(Error::io(partial, e)),
+    }
+    // The other run may have come to its end between opening and locking: then this is its complete file, under another name.
+    match std::fs::metadata(partial) {
+        Ok(metadata) if is_same_file(&metadata, &file.metadata().map_err(|e| Error::io(partial, e))?) => Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(partial, e)),
+        _ => Err(in_use()),
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// Elsewhere a file that is open keeps its name.
+#[cfg(not(unix))]
+fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
+    true
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -269,6 +307,23 @@ mod tests {
         for wrong in ["", "0/2", "3/2", "1", "a/b", "1/0"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_file_is_written_by_one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.partial");
+        let open = || OpenOptions::new().read(true).append(true).create(true).open(&path).unwrap();
+        let first = open();
+        lock(&first, &path).unwrap();
+        let second = open();
+        let error = lock(&second, &path).unwrap_err();
+        assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("another run"), "{error}");
+        // The first one ends, and the file gets its name, before the second one has the lock.
+        std::fs::rename(&path, dir.path().join("a")).unwrap();
+        drop(first);
+        assert_eq!(lock(&second, &path).unwrap_err().kind(), ErrorKind::Usage);
+        lock(&open(), &path).unwrap();
     }
 
     #[test]

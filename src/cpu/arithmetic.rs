@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::entropy::{IntervalOutcome, ScanLayout};
+use super::entropy::{BandBlock, BandBlocks, IntervalOutcome, NonzeroMasks, ScanLayout, band_bits};
 use crate::CorruptKind;
 use crate::jpeg::{ESTIMATES, FIXED_HALF, NATURAL_FROM_ZIGZAG, Plane, Scan};
 
@@ -17,6 +17,16 @@ pub struct PieceData<'a> {
     pub is_unterminated: bool,
 }
 
+/// Where a scan's coefficients go.
+pub struct PlanesMut<'a> {
+    /// Where its blocks lie.
+    pub layout: &'a ScanLayout,
+    /// The frame's.
+    pub planes: &'a mut [Plane],
+    /// What is not zero in them; kept in progressive scans only.
+    pub nonzero: &'a mut NonzeroMasks,
+}
+
 /// Decodes the MCUs of one restart interval from one piece of data.
 ///
 /// The rules are those of [`entropy`](super::entropy): blocks that are not received are zero in sequential scans, and keep what they
@@ -29,14 +39,17 @@ pub struct PieceData<'a> {
 pub fn decode_interval(
     is_progressive: bool,
     scan: &Scan,
-    layout: &ScanLayout,
-    planes: &mut [Plane],
+    PlanesMut { layout, planes, nonzero }: PlanesMut,
     mcus: Range<u32>,
     piece: PieceData,
     decisions_left: &mut Option<u64>,
 ) -> IntervalOutcome {
-    let mut decoder = IntervalDecoder::new(is_progressive, scan, piece.bytes);
-    let outcome = decoder.decode_mcus(layout, planes, mcus, piece, *decisions_left);
+    let mut decoder = IntervalDecoder::new(is_progressive, scan, piece, decisions_left.unwrap_or(0));
+    let outcome = match (is_progressive, scan.ss) {
+        (false, _) => decoder.decode_sequential(layout, planes, mcus),
+        (true, 0) => decoder.decode_dc_scan(layout, planes, mcus),
+        (true, _) => decoder.decode_ac_scan(layout, BandBlocks::new(layout, planes, nonzero), mcus),
+    };
     *decisions_left = decisions_left.and_then(|left| left.checked_sub(decoder.reader.num_decisions));
     outcome
 }
@@ -86,8 +99,30 @@ struct ComponentState {
     dc_context: usize,
 }
 
+/// What a block of a progressive scan had, until it is known to be received: far less than the block.
+struct Changes {
+    len: usize,
+    earlier: [(usize, i16); 64],
+}
+
+impl Changes {
+    /// Sets ZZ(k); each k at most once.
+    fn set(&mut self, block: &mut BandBlock, k: usize, value: i16) {
+        if let Some(earlier) = self.earlier.get_mut(self.len) {
+            *earlier = (k, block.get(k));
+            self.len += 1;
+        }
+        block.set(k, value);
+    }
+
+    fn undo(&mut self, block: &mut BandBlock) {
+        self.earlier[..self.len].iter().for_each(|&(k, value)| block.set(k, value));
+    }
+}
+
 struct IntervalDecoder<'a> {
-    is_progressive: bool,
+    piece: PieceData<'a>,
+    max_decisions: u64,
     ss: usize,
     se: usize,
     ah: u8,
@@ -98,7 +133,7 @@ struct IntervalDecoder<'a> {
 }
 
 impl<'a> IntervalDecoder<'a> {
-    fn new(is_progressive: bool, scan: &Scan, bytes: &'a [u8]) -> Self {
+    fn new(is_progressive: bool, scan: &Scan, piece: PieceData<'a>, max_decisions: u64) -> Self {
         let conditioning = &scan.tables.conditioning;
         let first_with = |same: &dyn Fn(usize) -> bool| (0..scan.components.len()).find(|&i| same(i)).unwrap_or(0);
         let component = |component: &crate::jpeg::ScanComponent| {
@@ -117,75 +152,100 @@ impl<'a> IntervalDecoder<'a> {
         let (ss, se) = if is_progressive { (scan.ss, scan.se) } else { (0, 63) };
         let (ah, al) = if is_progressive { (scan.ah, scan.al) } else { (0, 0) };
         Self {
-            is_progressive,
+            piece,
+            max_decisions,
             ss: usize::from(ss),
             se: usize::from(se),
             ah,
             al: u32::from(al),
             components: scan.components.iter().map(component).collect(),
             statistics: vec![statistics; scan.components.len()],
-            reader: DecisionReader::new(bytes),
+            reader: DecisionReader::new(piece.bytes),
         }
     }
 
-    /// See [`decode_interval`].
-    fn decode_mcus(
-        &mut self,
-        layout: &ScanLayout,
-        planes: &mut [Plane],
-        mcus: Range<u32>,
-        piece: PieceData,
-        decisions_left: Option<u64>,
-    ) -> IntervalOutcome {
-        for mcu_idx in mcus.clone() {
-            let (mcu_x, mcu_y) = layout.position(mcu_idx);
+    fn decode_sequential(&mut self, layout: &ScanLayout, planes: &mut [Plane], mcus: Range<u32>) -> IntervalOutcome {
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus.clone()) {
             for (block_idx, place) in layout.blocks.iter().enumerate() {
-                let offset = place.offset(mcu_x, mcu_y);
-                let rest = planes[place.plane_idx].data.get_mut(offset..);
+                let rest = planes[place.plane_idx].data.get_mut(place.offset(mcu_x, mcu_y)..);
                 let Some(block) = rest.and_then(|rest| rest.first_chunk_mut::<64>()) else { continue };
-                let before = *block;
                 let result = self.decode_block(place.scan_component_idx, block);
-                let is_truncated = (piece.is_unterminated && self.reader.is_past_end())
-                    || decisions_left.is_none_or(|left| self.reader.num_decisions > left);
-                if result.is_ok() && !is_truncated {
-                    continue;
-                }
-                *block = before;
-                if !self.is_progressive {
+                if result.is_err() || self.is_out_of_data() {
                     layout.zero_blocks_from(block_idx, planes, mcu_x, mcu_y);
+                    if !self.is_out_of_data() {
+                        layout.zero_mcus(planes, mcu_idx + 1..mcus.end);
+                    }
+                    return self.fails(mcu_idx);
                 }
-                let end_bits = (piece.start_byte + piece.bytes.len()) as u64 * 8;
-                if is_truncated {
-                    return IntervalOutcome { end_bits, bad: None, truncated_mcu: Some(mcu_idx) };
-                }
-                if !self.is_progressive {
-                    layout.zero_mcus(planes, mcu_idx + 1..mcus.end);
-                }
-                let bad = Some((mcu_idx, CorruptKind::BadRun, self.position_bits(piece).min(end_bits)));
-                return IntervalOutcome { end_bits, bad, truncated_mcu: None };
             }
         }
-        IntervalOutcome { end_bits: self.position_bits(piece), bad: None, truncated_mcu: None }
-    }
-
-    /// Offset of the next byte, in bits from the beginning of the scan's destuffed data.
-    fn position_bits(&self, piece: PieceData) -> u64 {
-        (piece.start_byte + self.reader.next_byte) as u64 * 8
+        self.ends()
     }
 
     fn decode_block(&mut self, component_idx: usize, block: &mut [i16; 64]) -> Result<(), BadRun> {
-        if !self.is_progressive {
-            block.fill(0);
-            block[0] = self.decode_dc(component_idx)?;
-            return self.decode_ac(component_idx, 1, block);
+        block.fill(0);
+        block[0] = self.decode_dc(component_idx)?;
+        self.decode_ac(component_idx, 1, |k, value| block[usize::from(NATURAL_FROM_ZIGZAG[k])] = value)
+    }
+
+    /// DC, its first bits or one more.
+    fn decode_dc_scan(&mut self, layout: &ScanLayout, planes: &mut [Plane], mcus: Range<u32>) -> IntervalOutcome {
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus) {
+            for place in &layout.blocks {
+                let Some(dc) = planes[place.plane_idx].data.get_mut(place.offset(mcu_x, mcu_y)) else { continue };
+                let value = match self.ah {
+                    0 => self.decode_dc(place.scan_component_idx),
+                    _ => Ok(*dc | i16::from(self.reader.decode_fixed()) << self.al),
+                };
+                match value {
+                    Ok(value) if !self.is_out_of_data() => *dc = value,
+                    _ => return self.fails(mcu_idx),
+                }
+            }
         }
-        match (self.ss, self.ah) {
-            (0, 0) => block[0] = self.decode_dc(component_idx)?,
-            (0, _) => block[0] |= i16::from(self.reader.decode_fixed()) << self.al,
-            (_, 0) => self.decode_ac(component_idx, self.ss, block)?,
-            (_, _) => self.refine_ac(component_idx, block)?,
+        self.ends()
+    }
+
+    /// A band of AC. Blocks without anything new are not touched, nor searched for what they have: that would be work which no decision pays for.
+    fn decode_ac_scan(&mut self, layout: &ScanLayout, mut blocks: BandBlocks, mcus: Range<u32>) -> IntervalOutcome {
+        let mut changes = Changes { len: 0, earlier: [(0, 0); 64] };
+        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus) {
+            let mut block = blocks.block_at(mcu_x, mcu_y);
+            changes.len = 0;
+            let result = match self.ah {
+                0 => self.decode_ac(0, self.ss, |k, value| changes.set(&mut block, k, value)),
+                _ => self.refine_ac(&mut block, &mut changes),
+            };
+            if result.is_err() || self.is_out_of_data() {
+                changes.undo(&mut block);
+                return self.fails(mcu_idx);
+            }
         }
-        Ok(())
+        self.ends()
+    }
+
+    fn is_out_of_data(&self) -> bool {
+        (self.piece.is_unterminated && self.reader.is_past_end()) || self.reader.num_decisions > self.max_decisions
+    }
+
+    /// The interval ends in an MCU: data that end come before a bad run that reaches beyond them.
+    #[cold]
+    fn fails(&self, mcu_idx: u32) -> IntervalOutcome {
+        let end_bits = (self.piece.start_byte + self.piece.bytes.len()) as u64 * 8;
+        if self.is_out_of_data() {
+            return IntervalOutcome { end_bits, bad: None, truncated_mcu: Some(mcu_idx) };
+        }
+        let bad = Some((mcu_idx, CorruptKind::BadRun, self.position_bits().min(end_bits)));
+        IntervalOutcome { end_bits, bad, truncated_mcu: None }
+    }
+
+    fn ends(&self) -> IntervalOutcome {
+        IntervalOutcome { end_bits: self.position_bits(), bad: None, truncated_mcu: None }
+    }
+
+    /// Offset of the next byte, in bits from the beginning of the scan's destuffed data.
+    fn position_bits(&self) -> u64 {
+        (self.piece.start_byte + self.reader.next_byte) as u64 * 8
     }
 
     /// The DC coefficient (T.81 F.2.4.1, with the procedures of F.1.4.1).
@@ -208,8 +268,8 @@ impl<'a> IntervalDecoder<'a> {
         Ok((component.prediction << self.al) as i16)
     }
 
-    /// AC coefficients from `k` to the band's end (T.81 F.2.4.2, with the procedures of F.1.4.2).
-    fn decode_ac(&mut self, component_idx: usize, mut k: usize, block: &mut [i16; 64]) -> Result<(), BadRun> {
+    /// AC coefficients from `k` to the band's end (T.81 F.2.4.2, with the procedures of F.1.4.2): `set` takes ZZ(k).
+    fn decode_ac(&mut self, component_idx: usize, mut k: usize, mut set: impl FnMut(usize, i16)) -> Result<(), BadRun> {
         let Self { components, statistics, reader, .. } = self;
         let component = &components[component_idx];
         let bins = &mut statistics[component.ac_statistics].ac;
@@ -233,34 +293,35 @@ impl<'a> IntervalDecoder<'a> {
                     reader.decode_magnitude(bins, x2, 2)?.1
                 }
             };
-            block[usize::from(NATURAL_FROM_ZIGZAG[k])] = (signed(magnitude + 1, is_negative) << self.al) as i16;
+            set(k, (signed(magnitude + 1, is_negative) << self.al) as i16);
             k += 1;
         }
         Ok(())
     }
 
     /// One more bit of the band's coefficients (T.81 G.1.3.3).
-    fn refine_ac(&mut self, component_idx: usize, block: &mut [i16; 64]) -> Result<(), BadRun> {
+    fn refine_ac(&mut self, block: &mut BandBlock, changes: &mut Changes) -> Result<(), BadRun> {
         let Self { components, statistics, reader, .. } = self;
-        let bins = &mut statistics[components[component_idx].ac_statistics].ac;
-        let natural = |k: usize| usize::from(NATURAL_FROM_ZIGZAG[k]);
+        let bins = &mut statistics[components[0].ac_statistics].ac;
         let bit = 1i16 << self.al;
-        let previous_eob = (self.ss..=self.se).rev().find(|&k| block[natural(k)] != 0).map_or(0, |last| last + 1);
+        let nonzero = *block.nonzero;
+        let previous_eob = 64 - (nonzero & band_bits(self.ss, self.se)).leading_zeros() as usize;
         let mut k = self.ss;
         while k <= self.se {
             if k >= previous_eob && reader.decode(&mut bins[3 * (k - 1)]) {
                 break; // EOB
             }
             loop {
-                let coefficient = &mut block[natural(k)];
-                if *coefficient != 0 {
+                if nonzero >> k & 1 == 1 {
                     if reader.decode(&mut bins[3 * (k - 1) + 2]) {
-                        *coefficient = coefficient.wrapping_add(if *coefficient < 0 { -bit } else { bit });
+                        let coefficient = block.get(k);
+                        let step = if coefficient < 0 { -bit } else { bit };
+                        changes.set(block, k, coefficient.wrapping_add(step));
                     }
                     break;
                 }
                 if reader.decode(&mut bins[3 * (k - 1) + 1]) {
-                    *coefficient = if reader.decode_fixed() { -bit } else { bit };
+                    changes.set(block, k, if reader.decode_fixed() { -bit } else { bit });
                     break;
                 }
                 k += 1;

@@ -30,8 +30,8 @@ pub struct Limits {
     pub max_expansion: u64,
     /// Bytes of coefficients that any file may have beside, however short it is.
     pub free_coefficient_bytes: u64,
-    /// Bytes of coefficients of all images that a session decodes at one time. An image waits for its share; one that has more than this
-    /// is decoded alone.
+    /// Bytes of coefficients of all images that a session decodes at one time. Each of its devices has an equal part; a GPU's is divided among
+    /// its slots. An image waits for its share; one that has more than its part is decoded alone there.
     pub max_batch_bytes: u64,
 }
 
@@ -50,11 +50,11 @@ impl Limits {
         self.coefficient_bytes_for(file_bytes).saturating_mul(Self::PASSES)
     }
 
-    /// Binary decisions (T.81 D.1) that all arithmetic-coded scans of a file of this length together may have: 32 for each block that its
-    /// length allows. A flat block takes two and hardly any data, and what takes more takes data too, but a hostile block can take two
-    /// thousand and hardly any data.
+    /// Binary decisions (T.81 D.1) that all arithmetic-coded scans of a file of this length together may have: 16 for each block that its
+    /// length allows. A flat block takes two, in a progressive file one or two for each scan, and hardly any data, and what takes more takes
+    /// data too, but a hostile block can take two thousand and hardly any data.
     pub fn max_decisions(&self, file_bytes: usize) -> u64 {
-        self.coefficient_bytes_for(file_bytes) / 128 * 32
+        self.coefficient_bytes_for(file_bytes) / 128 * 16
     }
 
     /// Every limit by the name of its field.

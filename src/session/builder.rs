@@ -174,8 +174,10 @@ impl<'a> SessionBuilder<'a> {
         }
         let mut session_devices = Vec::new();
         let mut device_slots = Vec::new();
+        // `max_batch_bytes` is the session's, not a device's.
+        let coefficient_bytes = self.limits.max_batch_bytes / devices.len() as u64;
         for Device { kind, handle, .. } in devices {
-            let (engine, slots) = self.engine(handle)?;
+            let (engine, slots) = self.engine(handle, coefficient_bytes)?;
             device_slots.push(slots);
             session_devices.push((kind, engine));
         }
@@ -195,10 +197,11 @@ impl<'a> SessionBuilder<'a> {
         }
     }
 
-    fn engine(&self, handle: Option<Arc<dyn device::Device>>) -> Result<(Engine, DeviceSlots)> {
+    /// `coefficient_bytes`: what may be decoded on the device at one time.
+    fn engine(&self, handle: Option<Arc<dyn device::Device>>, coefficient_bytes: u64) -> Result<(Engine, DeviceSlots)> {
         Ok(match handle {
             Some(device) => {
-                let (shared, slots) = gpu::slots(self, &device)?;
+                let (shared, slots) = gpu::slots(self, &device, coefficient_bytes)?;
                 (Engine::Gpu(shared), DeviceSlots::new(slots))
             }
             None => {
@@ -206,7 +209,7 @@ impl<'a> SessionBuilder<'a> {
                     let message = "libraries for convolutions are a GPU's, and this session would run on the CPU";
                     return Err(Error::new(ErrorKind::Usage, message));
                 }
-                let shared = cpu::Shared::new(self)?;
+                let shared = cpu::Shared::new(self, coefficient_bytes)?;
                 let slots = DeviceSlots::new((0..self.slots).map(|_| Cpu::new(Arc::clone(&shared))));
                 (Engine::Cpu(shared), slots)
             }

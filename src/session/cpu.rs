@@ -55,9 +55,9 @@ pub(super) struct Decoders {
 }
 
 impl Decoders {
-    /// For the threads of a pool.
-    pub(super) fn new(limits: &Limits, pool: &rayon::ThreadPool) -> Self {
-        Self { idle: Mutex::default(), spare_bytes: limits.max_batch_bytes / pool.current_num_threads() as u64 }
+    /// For the threads of a pool, which together keep at most so many bytes of coefficients.
+    pub(super) fn new(coefficient_bytes: u64, pool: &rayon::ThreadPool) -> Self {
+        Self { idle: Mutex::default(), spare_bytes: coefficient_bytes / pool.current_num_threads() as u64 }
     }
 
     pub(super) fn take(&self) -> Decoder {
@@ -100,7 +100,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &SessionBuilder<'_>) -> Result<Arc<Self>> {
+    /// `coefficient_bytes`: what may be decoded at one time.
+    pub(super) fn new(settings: &SessionBuilder<'_>, coefficient_bytes: u64) -> Result<Arc<Self>> {
         let pool = thread_pool(settings.threads)?;
         let inference = settings.weights.inference(InputNorm::Fold);
         let metadata = settings.weights.metadata();
@@ -111,8 +112,8 @@ impl Shared {
             normalization: metadata.normalization,
             kind: inference.input,
             axes: Mutex::default(),
-            decoders: Decoders::new(&settings.limits, &pool),
-            memory: Budget::new(settings.limits.max_batch_bytes),
+            decoders: Decoders::new(coefficient_bytes, &pool),
+            memory: Budget::new(coefficient_bytes),
             clocks: Clocks::default(),
         };
         let engine = pool.install(|| Engine::new(inference))?;

@@ -324,8 +324,12 @@ impl Entry<'_> {
     }
 }
 
-/// The slots of a device.
-pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> Result<(Arc<Shared>, Vec<Gpu>)> {
+/// The slots of a device. `coefficient_bytes`: what may be decoded on it at one time.
+pub(super) fn slots(
+    settings: &SessionBuilder<'_>,
+    device: &Arc<dyn Device>,
+    coefficient_bytes: u64,
+) -> Result<(Arc<Shared>, Vec<Gpu>)> {
     if let Some(joined) = &settings.joined
         && !Arc::ptr_eq(joined.stream.device(), device)
     {
@@ -337,9 +341,9 @@ pub(super) fn slots(settings: &SessionBuilder<'_>, device: &Arc<dyn Device>) -> 
     let pool = thread_pool(settings.threads)?;
     let shared = Arc::new(Shared {
         device: Arc::clone(device),
-        decoders: Decoders::new(&settings.limits, &pool),
+        decoders: Decoders::new(coefficient_bytes, &pool),
         pool,
-        max_coefficient_bytes: settings.limits.max_batch_bytes / settings.slots as u64,
+        max_coefficient_bytes: coefficient_bytes / settings.slots as u64,
         limits: settings.limits.clone(),
         policy: settings.policy,
         transform: metadata.transform,

@@ -2,7 +2,8 @@
 //! order.
 //!
 //! Nothing here fails as a whole. What cannot be read becomes an [`Item`] with a reason, in its place, so that a million files are not
-//! lost to one missing path. Only one image is in memory at a time; of a folder, the sorted names of its files are.
+//! lost to one missing path. In memory are one image (of a shard, also the one that waits for its label), the sorted names of the files of a
+//! folder, and one page of each column of a table. Only regular files are opened: a pipe that a list names would be waited for without end.
 
 mod list;
 mod shard;
@@ -143,7 +144,8 @@ impl Sources {
         match std::fs::metadata(path) {
             Err(error) => visitor.take(failed(path, read_error(&error))),
             Ok(metadata) if metadata.is_dir() => self.visit_folder(path, visitor),
-            Ok(_) => self.visit_file(path, visitor),
+            Ok(metadata) if metadata.is_file() => self.visit_file(path, visitor),
+            Ok(_) => visitor.take(failed(path, not_regular())),
         }
     }
 
@@ -164,9 +166,7 @@ impl Sources {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => continue,
                 Ok(entry) if entry.file_type().is_file() => self.visit_file(entry.path(), visitor)?,
-                Ok(entry) => {
-                    visitor.take(failed(entry.path(), source("io", "not a regular file: it is not opened")))?
-                }
+                Ok(entry) => visitor.take(failed(entry.path(), not_regular()))?,
                 Err(error) => {
                     let path = error.path().unwrap_or(folder).to_path_buf();
                     visitor.take(failed(&path, walk_error(error)))?;
@@ -213,6 +213,10 @@ fn source(code: &'static str, message: impl Into<String>) -> ImageError {
     ImageError::Source { code, message: message.into() }
 }
 
+fn not_regular() -> ImageError {
+    source("io", "not a regular file: it is not opened; copy what it gives to a file")
+}
+
 fn failed(path: &Path, reason: ImageError) -> Item {
     Item { name: path.to_path_buf().into(), label: None, bytes: Err(reason) }
 }
@@ -236,6 +240,25 @@ fn walk_error(error: walkdir::Error) -> ImageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A named pipe that nobody writes to, a device that never ends; by themselves, in a list and in a folder.
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("a.jpg");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo, which every Unix has");
+        let list = dir.path().join("list");
+        std::fs::write(&list, format!("{}\n/dev/zero\n", pipe.display())).unwrap();
+        let refused = |inputs: &[&Path]| {
+            let seen = names_and_results(&Sources::new(inputs.iter().copied(), 100));
+            seen.into_iter().map(|(_, bytes)| bytes.map(|bytes| bytes.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(&[&pipe, Path::new("/dev/zero")]), [Err("io"), Err("io")]);
+        assert_eq!(refused(&[Path::new(&format!("@{}", list.display()))]), [Err("io"), Err("io")]);
+        assert_eq!(refused(&[dir.path()])[0], Err("io"));
+    }
 
     fn names_and_results(sources: &Sources) -> Vec<(String, Result<Vec<u8>, &'static str>)> {
         let mut seen = Vec::new();

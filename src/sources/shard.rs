@@ -1,7 +1,8 @@
 //! Tar shards: archives of images, with or without their labels beside them.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,10 @@ const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
 
 /// The longest text that is read as a label.
 const MAX_LABEL_BYTES: u64 = 32;
+
+/// What may stand before a member to describe it: long names, PAX records, the pieces of a sparse file. The reader of archives keeps them in
+/// memory, whatever length they claim.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// What a member is taken for an image by, whatever its bytes are.
 const JPEG_EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "jpe", "jfif"];
@@ -46,17 +51,56 @@ impl Sample {
     }
 }
 
+/// An archive's file. No more is read from it than `bytes_left`, so that headers have a bound; and members are passed over by seeking, within
+/// what there is.
+struct ArchiveFile<'a> {
+    file: BufReader<File>,
+    len_bytes: u64,
+    position: u64,
+    bytes_left: &'a Cell<u64>,
+}
+
+impl Read for ArchiveFile<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let max_bytes = usize::try_from(self.bytes_left.get()).unwrap_or(usize::MAX).min(bytes.len());
+        if max_bytes == 0 && !bytes.is_empty() {
+            return Err(io::Error::other(format!("a member's headers are longer than {MAX_HEADER_BYTES} bytes")));
+        }
+        let num_bytes = self.file.read(&mut bytes[..max_bytes])?;
+        self.bytes_left.set(self.bytes_left.get() - num_bytes as u64);
+        self.position += num_bytes as u64;
+        Ok(num_bytes)
+    }
+}
+
+impl Seek for ArchiveFile<'_> {
+    /// Forward from where it is: nothing else is asked for.
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Current(distance @ 0..) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+        let position = self.position.saturating_add(distance as u64);
+        if position > self.len_bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.seek_relative(distance)?;
+        self.position = position;
+        Ok(position)
+    }
+}
+
 impl Sources {
     /// Visits the images of one archive in their order. After what cannot be read, the rest of the archive cannot be found.
     pub(super) fn visit_shard(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (len_bytes, file) = match opened {
+            Ok(opened) => opened,
             Err(error) => return visitor.take(failed(path, read_error(&error))),
         };
-        let mut archive = tar::Archive::new(BufReader::new(file));
+        let bytes_left = Cell::new(MAX_HEADER_BYTES);
+        let file = ArchiveFile { file: BufReader::new(file), len_bytes, position: 0, bytes_left: &bytes_left };
+        let mut archive = tar::Archive::new(file);
         let mut num_images = 0usize;
         let mut sample = Sample::default();
-        let entries = match archive.entries() {
+        let entries = match archive.entries_with_seek() {
             Ok(entries) => entries,
             Err(error) => return visitor.take(failed(path, broken(0, &error))),
         };
@@ -68,13 +112,17 @@ impl Sources {
                     return visitor.take(failed(path, broken(num_images, &error)));
                 }
             };
+            bytes_left.set(MAX_HEADER_BYTES);
             let Ok(name) = entry.path().map(|name| name.into_owned()) else { continue };
             let key = sample_key(&name);
             if key != sample.key {
                 sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
                 sample = Sample { key, ..Sample::default() };
             }
-            match self.read_member(path, name, entry) {
+            bytes_left.set(u64::MAX);
+            let member = self.read_member(path, name, entry, len_bytes);
+            bytes_left.set(MAX_HEADER_BYTES);
+            match member {
                 Member::Image(image) => {
                     num_images += 1;
                     sample.take_image().map_or(ControlFlow::Continue(()), |image| visitor.take(image))?;
@@ -94,15 +142,20 @@ impl Sources {
         ControlFlow::Continue(())
     }
 
-    fn read_member(&self, archive: &Path, member: PathBuf, entry: tar::Entry<impl std::io::Read>) -> Member {
+    fn read_member(&self, archive: &Path, member: PathBuf, entry: tar::Entry<impl Read>, archive_bytes: u64) -> Member {
         let kind = entry.header().entry_type();
-        if (kind.is_hard_link() || kind.is_symlink()) && has_extension(&member, &JPEG_EXTENSIONS) {
+        let refused = |member: PathBuf, message: &str| {
             let name = ItemName { path: archive.to_path_buf(), member: Some(member) };
-            let reason =
-                source("bad-archive", "a link inside of the archive: it is not followed; archive the file itself");
-            return Member::Image(Item { name, label: None, bytes: Err(reason) });
+            Member::Image(Item { name, label: None, bytes: Err(source("bad-archive", message)) })
+        };
+        if kind.is_gnu_sparse() {
+            // Its holes are not in the archive: some hundred bytes would stand for any length. No JPEG has holes.
+            return refused(member, "a sparse file: it is not expanded; archive it without --sparse");
         }
-        if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
+        if (kind.is_hard_link() || kind.is_symlink()) && has_extension(&member, &JPEG_EXTENSIONS) {
+            return refused(member, "a link inside of the archive: it is not followed; archive the file itself");
+        }
+        if !(kind.is_file() || kind.is_contiguous()) {
             return Member::Other;
         }
         let num_bytes = entry.size();
@@ -110,7 +163,7 @@ impl Sources {
             return read_label(entry).map_or(Member::Other, Member::Label);
         }
         let bytes = check_size(num_bytes, self.max_file_bytes)
-            .and_then(|()| read_at_most(entry, num_bytes, self.max_file_bytes))
+            .and_then(|()| read_at_most(entry, num_bytes.min(archive_bytes), self.max_file_bytes))
             .and_then(|bytes| if (bytes.len() as u64) < num_bytes { Err(cut_short()) } else { Ok(bytes) });
         let begins_like_one = bytes.as_ref().is_ok_and(|bytes| bytes.starts_with(&START_OF_IMAGE));
         if begins_like_one || has_extension(&member, &JPEG_EXTENSIONS) {
@@ -206,6 +259,59 @@ mod tests {
             ControlFlow::Continue(())
         });
         assert_eq!(labels, [Some(7), Some(8), None]);
+    }
+
+    /// A header of this kind, for so many bytes.
+    fn header(kind: tar::EntryType, len_bytes: u64) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(len_bytes);
+        header.set_path("x").unwrap();
+        header.set_cksum();
+        header
+    }
+
+    /// Three headers that stand for any number of bytes.
+    #[test]
+    fn sparse_members_are_refused() {
+        let mut sparse = header(tar::EntryType::GNUSparse, 512);
+        let gnu = sparse.as_gnu_mut().unwrap();
+        gnu.name[..5].copy_from_slice(b"a.jpg");
+        gnu.set_real_size(1 << 19);
+        gnu.sparse[0].set_offset((1 << 19) - 512);
+        gnu.sparse[0].set_length(512);
+        sparse.set_cksum();
+        let bytes = [sparse.as_bytes(), &[0xFF; 512][..], &archive(&[("b.jpg", JPEG)])].concat();
+        assert_eq!(visit(&bytes), [("a.jpg".to_string(), Err("bad-archive")), ("b.jpg".into(), Ok(6))]);
+    }
+
+    #[test]
+    fn what_stands_before_a_member_is_bounded() {
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+            let with_header_of = |len_bytes: usize| {
+                let text = match kind {
+                    tar::EntryType::XHeader => {
+                        format!("{len_bytes} comment={:a>1$}\n", "", len_bytes - 17).into_bytes()
+                    }
+                    _ => [&b"long/".repeat(len_bytes)[..len_bytes - 1], &[0]].concat(),
+                };
+                let padding = vec![0; len_bytes.next_multiple_of(512) - text.len()];
+                let header = header(kind, text.len() as u64);
+                [header.as_bytes(), &text[..], &padding, &archive(&[("b.jpg", JPEG)])].concat()
+            };
+            let last = |len_bytes: usize| visit(&with_header_of(len_bytes)).pop().unwrap().1;
+            assert_eq!(last(MAX_HEADER_BYTES as usize - 2048), Ok(6), "{kind:?}");
+            assert_eq!(last(MAX_HEADER_BYTES as usize), Err("bad-archive"), "{kind:?}");
+        }
+    }
+
+    /// Members that are passed over are not read, and an end among them is noticed all the same.
+    #[test]
+    fn an_archive_that_ends_in_a_member_of_no_interest_is_broken() {
+        let bytes = archive(&[("a.jpg", JPEG), ("b.cls", &[b'1'; 3000])]);
+        assert_eq!(visit(&bytes), [("a.jpg".to_string(), Ok(6))]);
+        let cut = visit(&bytes[..1024 + 512 + 700]);
+        assert_eq!(cut, [("a.jpg".to_string(), Ok(6)), ("s.tar".into(), Err("bad-archive"))]);
     }
 
     #[test]

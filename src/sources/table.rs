@@ -19,6 +19,16 @@ pub(super) fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
+/// Rows that any table may have, and bytes that each one beyond must bring with it. In a table, a few bytes can stand for any number of rows,
+/// and each image costs its decoder something however short it is; a JPEG file has more than this in its headers.
+const FREE_ROWS: u64 = 1_000;
+const MIN_ROW_BYTES: u64 = 128;
+
+/// Bytes of images and names that any table may give, and how many for each of its own beyond that: a dictionary holds once what many rows
+/// have, but JPEG files do not repeat themselves.
+const FREE_GIVEN_BYTES: u64 = 1 << 20;
+const MAX_GIVEN_EXPANSION: u64 = 8;
+
 /// Why the rest of a table cannot be read.
 type Broken = String;
 
@@ -26,16 +36,22 @@ impl Sources {
     /// Visits the images of a table row by row, one page of each column in memory. After what cannot be read, the rest of the table is not
     /// read either.
     pub(super) fn visit_table(&self, path: &Path, visitor: &mut Visitor) -> ControlFlow<()> {
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (table_bytes, file) = match opened {
+            Ok(opened) => opened,
             Err(error) => return visitor.take(failed(path, read_error(&error))),
         };
         let mut num_rows = 0;
         let read = guarded(|| SerializedFileReader::new(file).map_err(text)).and_then(|table| {
             let columns = Columns::find(table.metadata().file_metadata().schema_descr())?;
+            let groups = table.metadata().row_groups();
+            check_rows(groups.iter().map(|group| group.num_rows()), table_bytes)?;
+            let mut given_bytes = 0;
             for group_idx in 0..table.num_row_groups() {
                 let mut rows = guarded(|| Rows::open(&*table.get_row_group(group_idx).map_err(text)?, &columns))?;
                 while let Some(row) = guarded(|| rows.next_row())? {
+                    given_bytes += row.given_bytes(self.max_file_bytes);
+                    check_given(given_bytes, table_bytes)?;
                     num_rows += 1;
                     if visitor.take(self.item(path, num_rows, row)).is_break() {
                         return Ok(ControlFlow::Break(()));
@@ -57,7 +73,8 @@ impl Sources {
 
     /// The image of a row, which is named by its name, or else by its number, counted from 1.
     fn item(&self, path: &Path, row_number: usize, row: Row) -> Item {
-        let member = row.name.unwrap_or_else(|| row_number.to_string());
+        let name = row.name.map(|name| String::from_utf8_lossy(name.data()).into_owned());
+        let member = name.unwrap_or_else(|| row_number.to_string());
         let bytes = match row.image {
             None => Err(source("bad-archive", "the row holds no image (it is null): leave it out of the table")),
             Some(image) => check_size(image.len() as u64, self.max_file_bytes).map(|()| image.data().to_vec()),
@@ -68,6 +85,28 @@ impl Sources {
             bytes,
         }
     }
+}
+
+/// Fails, before any row is read, if there are more than the table's length pays for.
+fn check_rows(rows_of_groups: impl Iterator<Item = i64>, table_bytes: u64) -> Result<(), Broken> {
+    let num_rows = rows_of_groups.fold(0u64, |sum, num_rows| sum.saturating_add(num_rows.try_into().unwrap_or(0)));
+    let max_rows = FREE_ROWS + table_bytes / MIN_ROW_BYTES;
+    if num_rows > max_rows {
+        let message = format!("{num_rows} rows in {table_bytes} bytes: {max_rows} at most, {MIN_ROW_BYTES} bytes each");
+        return Err(message);
+    }
+    Ok(())
+}
+
+/// Fails if the rows so far have given more than the table's length pays for.
+fn check_given(given_bytes: u64, table_bytes: u64) -> Result<(), Broken> {
+    let max_bytes = FREE_GIVEN_BYTES.saturating_add(table_bytes.saturating_mul(MAX_GIVEN_EXPANSION));
+    if given_bytes > max_bytes {
+        let message =
+            format!("its rows repeat or unpack to more than {max_bytes} bytes: write each image once, uncompressed");
+        return Err(message);
+    }
+    Ok(())
 }
 
 /// The columns that say something about an image.
@@ -99,7 +138,16 @@ impl Columns {
 struct Row {
     image: Option<ByteArray>,
     label: Option<i64>,
-    name: Option<String>,
+    name: Option<ByteArray>,
+}
+
+impl Row {
+    /// What is copied of it; an image over the limit is not.
+    fn given_bytes(&self, max_file_bytes: u64) -> u64 {
+        let image_bytes = self.image.as_ref().map_or(0, |image| image.len() as u64);
+        let name_bytes = self.name.as_ref().map_or(0, |name| name.len() as u64);
+        name_bytes + if image_bytes > max_file_bytes { 0 } else { image_bytes }
+    }
 }
 
 /// The rows of a row group.
@@ -148,7 +196,7 @@ impl Rows {
         };
         let name = match &mut self.name {
             None => None,
-            Some(column) => column.next_value()?.map(|name| String::from_utf8_lossy(name.data()).into_owned()),
+            Some(column) => column.next_value()?,
         };
         Ok(Some(Row { image: self.image.next_value()?, label, name }))
     }
@@ -204,12 +252,16 @@ mod tests {
 
     /// A table of two rows a row group.
     fn table(rows: &[Entry]) -> Vec<u8> {
+        table_of_groups(rows, 2)
+    }
+
+    fn table_of_groups(rows: &[Entry], rows_per_group: usize) -> Vec<u8> {
         let schema = "message images { optional binary image; required int64 label; optional binary name (UTF8); }";
         let schema = Arc::new(parse_message_type(schema).unwrap());
         let mut bytes = Vec::new();
         let mut writer =
             SerializedFileWriter::new(&mut bytes, schema, Arc::new(WriterProperties::builder().build())).unwrap();
-        for rows in rows.chunks(2) {
+        for rows in rows.chunks(rows_per_group) {
             let mut group = writer.next_row_group().unwrap();
             let mut write_binary = |values: Vec<Option<ByteArray>>| {
                 let mut column = group.next_column().unwrap().unwrap();
@@ -273,6 +325,39 @@ mod tests {
         assert_eq!(visit(&table(&[])), broken);
         let renamed = String::from_utf8_lossy(&table(&[])).replace("image", "tiger");
         assert_eq!(visit(renamed.as_bytes()), broken);
+    }
+
+    /// Rows of nothing, in a run: a few bytes stand for all of them.
+    #[test]
+    fn a_table_has_no_more_rows_than_its_length_pays_for() {
+        let nulls = |num_rows: usize| visit(&table_of_groups(&vec![(None, 0, None); num_rows], num_rows));
+        let seen = nulls(FREE_ROWS as usize);
+        assert_eq!(seen.len(), FREE_ROWS as usize);
+        let seen = nulls(100_000);
+        assert_eq!(seen, [("t.parquet".into(), None, Err("bad-archive"))]);
+    }
+
+    /// One image in a dictionary, which all rows name.
+    #[test]
+    fn a_table_gives_no_more_than_its_length_pays_for() {
+        let (image, name) = ([7; 1000], "n".repeat(1000));
+        let repeated = |num_rows: usize| {
+            let bytes = table_of_groups(&vec![(Some(&image[..]), 1, Some(&name[..])); num_rows], num_rows);
+            assert!(bytes.len() < 10_000, "the writer uses a dictionary");
+            visit(&bytes)
+        };
+        let seen = repeated(500);
+        assert!(seen.len() == 500 && seen.iter().all(|(_, _, bytes)| *bytes == Ok(1000)));
+        let seen = repeated(900);
+        assert!((520..600).contains(&seen.len()), "{}", seen.len());
+        assert_eq!(seen.last(), Some(&("t.parquet".into(), None, Err("bad-archive"))));
+    }
+
+    #[test]
+    fn what_a_table_may_give_follows_from_its_length() {
+        assert!(check_rows([900, 100, -5].into_iter(), 0).is_ok() && check_rows([900, 101].into_iter(), 127).is_err());
+        assert!(check_rows([900, 101].into_iter(), 128).is_ok() && check_rows([i64::MAX; 9].into_iter(), 128).is_err());
+        assert!(check_given((1 << 20) + 80, 10).is_ok() && check_given((1 << 20) + 81, 10).is_err());
     }
 
     #[test]

@@ -144,24 +144,58 @@ pub fn arithmetic_without_data(blocks: (u32, u32)) -> Vec<u8> {
 /// Arithmetic coding: 512 blocks of 63 large values are sent. The rest is missing, and the zeros that are read in its place (T.81 D.2.6) mean
 /// "as before": two thousand decisions a block.
 pub fn arithmetic_decisions(blocks_high: u16) -> Vec<u8> {
+    let image = gray_image(Process::ExtendedSequential, (16, 32), 0x3FFF);
+    let mut file = Encoding::new(vec![Scan::sequential([0])]).encode(&image);
+    set_height(&mut file, code::SOF9, blocks_high.into());
+    file.to_bytes()
+}
+
+/// To be coded arithmetically: every coefficient is `value`.
+fn gray_image(process: Process, (blocks_wide, blocks_high): (u32, u32), value: i16) -> Coefficients {
     let spec = ComponentSpec { id: 1, h: 1, v: 1, quant_idx: 0 };
-    let kind = (Process::ExtendedSequential, EntropyCoding::Arithmetic);
-    let frame = Frame::new(kind, 8, (16 * 8, 32 * 8), &[spec]);
+    let frame = Frame::new((process, EntropyCoding::Arithmetic), 8, (blocks_wide * 8, blocks_high * 8), &[spec]);
     let plane = Plane {
-        blocks_wide: 16,
-        blocks_high: 32,
-        pitch_blocks: 16,
-        padded_blocks_high: 32,
-        data: vec![0x3FFF; 512 * 64],
+        blocks_wide,
+        blocks_high,
+        pitch_blocks: blocks_wide,
+        padded_blocks_high: blocks_high,
+        data: vec![value; num_blocks((blocks_wide, blocks_high)) * 64],
         quant: Some(Natural([1; 64])),
     };
-    let (color, orientation) = (ColorModel::Gray, Orientation::Upright);
-    let image = Coefficients { frame, color, orientation, planes: vec![plane] };
-    let mut file = Encoding::new(vec![Scan::sequential([0])]).encode(&image);
-    if let Some(frame_header) = file.payload_mut(0xC9, 0) {
-        frame_header[1..3].copy_from_slice(&(blocks_high * 8).to_be_bytes());
+    Coefficients { frame, color: ColorModel::Gray, orientation: Orientation::Upright, planes: vec![plane] }
+}
+
+/// The frame header says another height than that of the blocks that are sent.
+fn set_height(file: &mut JpegFile, frame_marker: u8, blocks_high: u32) {
+    let height = u16::try_from(blocks_high * 8).expect("a side of at most 8,191 blocks");
+    let frame_header = file.payload_mut(frame_marker, 0).expect("the frame header");
+    frame_header[1..3].copy_from_slice(&height.to_be_bytes());
+}
+
+/// Progressive, with arithmetic coding: 512 blocks are sent in as many scans as a file may have, all empty or with ZZ(1) alone, so that such a block
+/// is what is expected. The rest is missing, and the zeros that are read in its place mean "as before": one or two decisions a block and scan, of
+/// which all but the first ones refine what is there, or is not.
+pub fn arithmetic_refinements((blocks_wide, blocks_high): (u32, u32), is_empty: bool) -> Vec<u8> {
+    let mut image = gray_image(Process::Progressive, (blocks_wide, 512 / blocks_wide), 0);
+    if !is_empty {
+        // All bits are 1, so that every scan changes the coefficient.
+        image.planes[0].data.chunks_mut(64).for_each(|block| block[1] = 127);
     }
+    let num_refinements = Limits::PASSES as u8 - 2;
+    let mut scans = vec![Scan::progressive([0], (0, 0), (0, 0)), Scan::progressive([0], (1, 63), (0, num_refinements))];
+    scans.extend((0..num_refinements).rev().map(|al| Scan::progressive([0], (1, 63), (al + 1, al))));
+    let mut file = Encoding::new(scans).encode(&image);
+    set_height(&mut file, code::SOF10, blocks_high);
     file.to_bytes()
+}
+
+/// Arithmetic coding, with a restart marker after every block, and no data: each begins with new statistics.
+pub fn arithmetic_restarts(blocks: (u32, u32)) -> Vec<u8> {
+    let mut file = gray_head(code::SOF9, blocks, &[EOB0]);
+    file.push_segment(code::DRI, [0, 1]);
+    let data = (0..num_blocks(blocks) - 1).flat_map(|idx| [0xFF, code::RST0 + (idx % 8) as u8]);
+    push_scan(&mut file, (0, 63), (0, 0), data.collect());
+    finish(file)
 }
 
 /// A photo whose codes all have one length, so that nothing falls into step.
@@ -191,6 +225,9 @@ pub fn files(num_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("progressive, EOB without a run", zero_length_runs(size_of(num_bytes as u64), 7)),
         ("arithmetic, without data", arithmetic_without_data(most_blocks(200))),
         ("arithmetic, decisions that take no data", arithmetic_decisions(8191)),
+        ("arithmetic, restart interval 1", arithmetic_restarts(size_of(num_bytes as u64 / 2))),
+        ("progressive arithmetic, refinements of nothing", arithmetic_refinements((64, 8191), true)),
+        ("progressive arithmetic, refinements of ZZ(1)", arithmetic_refinements((64, 8191), false)),
         ("codes of one length", fixed_length_codes((1024, (num_bytes / 512) as u32))),
     ]
 }

@@ -226,11 +226,16 @@ fn an_image_that_memory_cannot_hold_harms_nobody() {
     // The frame header's height and width, behind its marker, length and precision.
     let frame_header = large.windows(2).position(|bytes| bytes == [0xFF, 0xC0]).unwrap();
     large[frame_header + 5..frame_header + 9].copy_from_slice(&[0x10, 0x00, 0x10, 0x00]);
-    let outcomes = session.submit(batch(&[good.clone(), large, good])).wait().unwrap();
+    let outcomes = session.submit(batch(&[good.clone(), large.clone(), good.clone()])).wait().unwrap();
     let statuses: Vec<Status> = outcomes.iter().map(|outcome| outcome.status).collect();
     assert_eq!(statuses, [Status::Complete, Status::Failed, Status::Complete], "{outcomes:?}");
     assert_eq!(outcomes[1].reason.as_ref().map(ImageError::code), Some("no-input"));
     assert_eq!(outcomes[0].logits, outcomes[2].logits);
+    // The session goes on: another such batch, and one that fits.
+    let again = session.submit(batch(&[good.clone(), large, good.clone()])).wait().unwrap();
+    assert_eq!(again, outcomes);
+    let fitting = session.submit(batch(&[good.clone(), good])).wait().unwrap();
+    assert!(fitting.iter().all(|outcome| outcome.status == Status::Complete && outcome.logits == outcomes[0].logits));
 }
 
 /// What the device gives up is known only after the batch was run: it is decoded by the CPU then. Where the logits go to the caller's memory, it
@@ -370,6 +375,33 @@ fn a_lost_device_loses_no_image() {
         let error = session.submit(batch(&mixed_files())).wait().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Device);
         assert!(error.to_string().contains("divergent barrier"), "{error}");
+    }
+}
+
+/// A device breaks while it has batches of one session: they get a typed error, and so does what comes later. A session on another device,
+/// with batches in flight at the same time, notices nothing.
+#[test]
+fn a_broken_device_harms_no_other_session() {
+    let devices = two_emulators();
+    let [broken, sound] = [&devices[0], &devices[1]].map(|device| small_session(device, |builder| builder.slots(1)));
+    let files = mixed_files();
+    let expected = sound.submit(batch(&files)).wait().unwrap();
+    let tickets: Vec<[Ticket; 2]> = std::thread::scope(|scope| {
+        let poisoner = scope.spawn(|| poison(&devices[0]));
+        let tickets = (0..6).map(|_| [&broken, &sound].map(|session| session.submit(batch(&files)))).collect();
+        poisoner.join().unwrap();
+        tickets
+    });
+    for [of_broken, of_sound] in tickets {
+        match of_broken.wait() {
+            Ok(outcomes) => assert_eq!(outcomes, expected),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Device),
+        }
+        assert_eq!(of_sound.wait().unwrap(), expected);
+    }
+    for _ in 0..2 {
+        assert_eq!(broken.submit(batch(&files)).wait().unwrap_err().kind(), ErrorKind::Device);
+        assert_eq!(sound.submit(batch(&files)).wait().unwrap(), expected);
     }
 }
 

@@ -82,6 +82,21 @@ impl ScanLayout {
         ((mcu_idx % self.mcus_wide) as usize, (mcu_idx / self.mcus_wide) as usize)
     }
 
+    /// These MCUs, each with its column and row, which are counted rather than divided for: in scans of next to no data that is the work.
+    #[inline(always)]
+    pub fn positions(&self, mcus: std::ops::Range<u32>) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+        let (mut x, mut y) = self.position(mcus.start);
+        let mcus_wide = self.mcus_wide as usize;
+        mcus.map(move |mcu_idx| {
+            let at = (mcu_idx, x, y);
+            x += 1;
+            if x == mcus_wide {
+                (x, y) = (0, y + 1);
+            }
+            at
+        })
+    }
+
     /// The frame's MCU that an MCU of this scan lies in.
     pub fn frame_mcu(&self, mcu_idx: u32) -> u32 {
         let (x, y) = (mcu_idx % self.mcus_wide, mcu_idx / self.mcus_wide);

@@ -39,6 +39,7 @@
 //! its interval began with a marker of the wrong number. The reason of a partial result is the fault with the smallest offset, among
 //! those at one offset the first in the order of [`CorruptKind`].
 
+mod band;
 pub mod bits;
 mod destuff;
 mod layout;
@@ -47,6 +48,7 @@ mod progressive;
 mod scan;
 mod sequential;
 
+pub use band::{BandBlock, BandBlocks, NonzeroMasks, bits as band_bits};
 pub use destuff::Destuffed;
 pub use layout::{BlockPlace, ScanLayout};
 pub use scan::{Fault, FaultLog, ScanDecoder};

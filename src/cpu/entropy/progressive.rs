@@ -4,29 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
+use super::band::{BandBlock, BandBlocks, NonzeroMasks, bits};
 use super::bits::{BitReader, REFILLED_BITS};
-use super::layout::{BlockPlace, ScanLayout};
+use super::layout::ScanLayout;
 use super::lookup::{BAD_CODE_BITS, Lookup};
 use crate::CorruptKind;
-use crate::jpeg::{Frame, NATURAL_FROM_ZIGZAG, Plane, Scan};
-
-/// Which AC coefficients of a frame are not zero so far: `[plane][block]`, bit k for ZZ(k). Refinement scans walk along these bits, and
-/// pass over blocks without touching them.
-#[derive(Default)]
-pub struct NonzeroMasks {
-    planes: Vec<Vec<u64>>,
-}
-
-impl NonzeroMasks {
-    /// All coefficients are zero.
-    pub fn reset(&mut self, frame: &Frame) {
-        self.planes.resize_with(frame.components.len(), Vec::new);
-        for (masks, component) in self.planes.iter_mut().zip(&frame.components) {
-            masks.clear();
-            masks.resize(component.padded_blocks_wide as usize * component.padded_blocks_high as usize, 0);
-        }
-    }
-}
+use crate::jpeg::{Plane, Scan};
 
 /// A scan, ready to be decoded.
 pub struct ProgressiveScan<'a> {
@@ -106,8 +89,7 @@ impl Interval<'_> {
     /// First scan of DC (G.1.2.1).
     fn decode_dc_first(mut self, tables: &[Arc<Lookup>], planes: &mut [Plane]) -> IntervalOutcome {
         let mut predictions = [0i32; 4];
-        for mcu_idx in self.mcus.clone() {
-            let (mcu_x, mcu_y) = self.layout.position(mcu_idx);
+        for (mcu_idx, mcu_x, mcu_y) in self.layout.positions(self.mcus.clone()) {
             for place in &self.layout.blocks {
                 let diff = self.decode_diff(&tables[place.scan_component_idx]);
                 if diff.is_err() || self.is_past_end() {
@@ -157,8 +139,7 @@ impl Interval<'_> {
 
     /// Refinement of DC (G.1.2.1): one bit per block.
     fn decode_dc_refinement(mut self, planes: &mut [Plane]) -> IntervalOutcome {
-        for mcu_idx in self.mcus.clone() {
-            let (mcu_x, mcu_y) = self.layout.position(mcu_idx);
+        for (mcu_idx, mcu_x, mcu_y) in self.layout.positions(self.mcus.clone()) {
             self.reader.refill();
             for place in &self.layout.blocks {
                 let bit = self.reader.take(1) as i16;
@@ -227,18 +208,22 @@ impl Interval<'_> {
         let mut blocks = BandBlocks::new(self.layout, planes, nonzero);
         let band = bits(self.ss, self.se);
         let mut eob_run = 0;
-        for mcu_idx in self.mcus.clone() {
-            let mut block = blocks.block(mcu_idx);
-            if eob_run > 0 && *block.nonzero & band == 0 {
-                eob_run -= 1; // nothing to correct
-                continue;
+        let mut mcu_idx = self.mcus.start;
+        while mcu_idx < self.mcus.end {
+            // Of a run of EOB, blocks that have nothing to correct.
+            let num_empty = blocks.count_empty(mcu_idx..self.mcus.end.min(mcu_idx.saturating_add(eob_run)), band);
+            (mcu_idx, eob_run) = (mcu_idx + num_empty, eob_run - num_empty);
+            if mcu_idx == self.mcus.end {
+                break;
             }
+            let mut block = blocks.block(mcu_idx);
             let before = block.save();
             let result = self.refine_block(table, &mut block, &mut eob_run);
             if result.is_err() || self.is_past_end() {
                 block.restore(before);
                 return self.fails(mcu_idx, result);
             }
+            mcu_idx += 1;
         }
         self.ends()
     }
@@ -306,83 +291,4 @@ fn nth_bit(mask: u64, n: usize) -> Option<usize> {
     let two = without_lowest(one);
     let mask = [mask, one, two, without_lowest(two)][n % 4];
     (mask != 0).then_some(mask.trailing_zeros() as usize)
-}
-
-/// The bits from `first` to `last`, at most 63.
-#[inline(always)]
-fn bits(first: usize, last: usize) -> u64 {
-    u64::MAX << first & u64::MAX >> (63 - last)
-}
-
-/// The blocks of a scan of one component, with their masks.
-struct BandBlocks<'a> {
-    layout: &'a ScanLayout,
-    place: BlockPlace,
-    plane: &'a mut [i16],
-    masks: &'a mut [u64],
-}
-
-impl<'a> BandBlocks<'a> {
-    fn new(layout: &'a ScanLayout, planes: &'a mut [Plane], nonzero: &'a mut NonzeroMasks) -> Self {
-        let place = layout.blocks[0];
-        Self { layout, place, plane: &mut planes[place.plane_idx].data, masks: &mut nonzero.planes[place.plane_idx] }
-    }
-
-    #[inline(always)]
-    fn block(&mut self, mcu_idx: u32) -> BandBlock<'_> {
-        let (mcu_x, mcu_y) = self.layout.position(mcu_idx);
-        let block_idx = self.place.offset(mcu_x, mcu_y) / 64;
-        let (blocks, _) = self.plane.as_chunks_mut::<64>();
-        BandBlock { coefficients: &mut blocks[block_idx], nonzero: &mut self.masks[block_idx] }
-    }
-}
-
-/// A block and the mask of its AC coefficients that are not zero.
-struct BandBlock<'a> {
-    coefficients: &'a mut [i16; 64],
-    nonzero: &'a mut u64,
-}
-
-impl BandBlock<'_> {
-    fn save(&self) -> ([i16; 64], u64) {
-        (*self.coefficients, *self.nonzero)
-    }
-
-    fn restore(&mut self, (coefficients, nonzero): ([i16; 64], u64)) {
-        *self.coefficients = coefficients;
-        *self.nonzero = nonzero;
-    }
-
-    /// Clears ZZ(first) to ZZ(last).
-    #[cold]
-    fn clear(&mut self, first: usize, last: usize) {
-        NATURAL_FROM_ZIGZAG[first..=last]
-            .iter()
-            .for_each(|&natural_idx| self.coefficients[usize::from(natural_idx)] = 0);
-        *self.nonzero &= !bits(first, last);
-    }
-
-    /// Sets ZZ(k); beyond the block, its last coefficient.
-    #[inline(always)]
-    fn set(&mut self, k: usize, value: i16) {
-        let k = k.min(63);
-        self.coefficients[usize::from(NATURAL_FROM_ZIGZAG[k])] = value;
-        *self.nonzero = *self.nonzero & !(1 << k) | u64::from(value != 0) << k;
-    }
-
-    /// Moves coefficients away from zero by `bit`: those of which `corrections` has a 1, the last coefficient's in its lowest bit. A
-    /// bit that is already there comes from scans out of order; libjpeg leaves it alone.
-    #[inline(always)]
-    fn correct(&mut self, coefficients: u64, mut corrections: u64, bit: i16) {
-        let mut left = coefficients;
-        while left != 0 {
-            let k = 63 - left.leading_zeros();
-            let coefficient = &mut self.coefficients[usize::from(NATURAL_FROM_ZIGZAG[k as usize & 63])];
-            let step = if *coefficient >= 0 { bit } else { -bit };
-            let is_due = corrections & 1 == 1 && *coefficient & bit == 0;
-            *coefficient = coefficient.wrapping_add(if is_due { step } else { 0 });
-            corrections >>= 1;
-            left ^= 1 << k;
-        }
-    }
 }

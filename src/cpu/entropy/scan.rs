@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
+use super::band::NonzeroMasks;
 use super::bits::PADDING_BYTES;
 use super::destuff::Destuffed;
 use super::layout::ScanLayout;
 use super::lookup::{Lookup, LookupCache};
-use super::progressive::{NonzeroMasks, ProgressiveScan};
+use super::progressive::ProgressiveScan;
 use super::sequential::{ComponentTables, SequentialScan};
-use crate::cpu::arithmetic::{self, PieceData};
+use crate::cpu::arithmetic::{self, PieceData, PlanesMut};
 use crate::jpeg::{EntropyCoded, EntropyCoding, Frame, Piece, Plane, Process, Scan, assign_intervals};
 use crate::{CorruptKind, ImageError};
 
@@ -98,7 +99,7 @@ impl ScanDecoder {
     /// Makes ready for a new frame, whose planes are zero if it is progressive. `max_decisions`: what arithmetic coding may decode.
     pub fn begin_frame(&mut self, frame: &Frame, max_decisions: u64) {
         self.decisions_left = Some(max_decisions);
-        if (frame.process, frame.coding) == (Process::Progressive, EntropyCoding::Huffman) {
+        if frame.process == Process::Progressive {
             self.nonzero.reset(frame);
         }
     }
@@ -311,7 +312,8 @@ impl ScanRun<'_> {
                     start_byte: piece.start,
                     is_unterminated: self.coded.is_unterminated && is_last,
                 };
-                arithmetic::decode_interval(is_progressive, scan, layout, planes, mcus, piece, self.decisions_left)
+                let blocks = PlanesMut { layout, planes, nonzero };
+                arithmetic::decode_interval(is_progressive, scan, blocks, mcus, piece, self.decisions_left)
             }
         }
     }
