@@ -1,5 +1,6 @@
 /* A driver for a machine that has none: it does no work, but answers every call that dctflow makes. FAKE_CUDA says what is wrong with it, as
  * KEY=VALUE (init, version, count, major, fail). What is taken and not given back is reported when the context is released. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ int cuDeviceGetName(char *name, int length, int device) { (void)device; snprintf
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)1 << 34; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
-    *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : 0;
+    *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : attribute == 33 ? 0x1b : 0;
     return 0;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; take(context); primary_context = *context; return 0; }
@@ -111,8 +112,37 @@ int cuStreamCreate(void **stream, unsigned flags) { return flags == 1 ? take(str
 int cuStreamDestroy_v2(void *stream) { (void)stream; return give_back(); }
 /* The stream 0xF0 is another context's. */
 int cuStreamGetCtx(void *stream, void **context) { *context = stream == (void *)0xF0 ? NULL : primary_context; return 0; }
-int cuStreamSynchronize(void *stream) { (void)stream; return setting("synchronize", 0); }
+static int join_host_call(void);
+int cuStreamSynchronize(void *stream) { (void)stream; return join_host_call() + setting("synchronize", 0); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { (void)stream; (void)event; return (int)flags; }
+/* As the real one, on a thread of the driver's, for which the stream waits: there is one stream with one such call at a time. */
+struct host_call {
+    void (*function)(void *);
+    void *argument;
+};
+static struct host_call host_call;
+static pthread_t host_thread;
+static atomic_int has_host_call = 0;
+static void *run_host_call(void *unused) {
+    host_call.function(host_call.argument);
+    return unused;
+}
+int cuLaunchHostFunc(void *stream, void (*function)(void *), void *argument) {
+    (void)stream;
+    host_call = (struct host_call){function, argument};
+    has_host_call = 1;
+    return pthread_create(&host_thread, NULL, run_host_call, NULL);
+}
+static int join_host_call(void) {
+    if (atomic_exchange(&has_host_call, 0)) {
+        pthread_join(host_thread, NULL);
+        if (setting("host", 0)) {
+            printf("a host function has run\n");
+            fflush(stdout);
+        }
+    }
+    return 0;
+}
 int cuEventCreate(void **event, unsigned flags) { (void)flags; return take(event); }
 int cuEventDestroy_v2(void *event) { (void)event; return give_back(); }
 int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return 0; }
