@@ -20,6 +20,11 @@ impl Gate {
         self.opened.notify_all();
     }
 
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until it is open, or for [`Self::MAX_WAIT`]. Says whether it is.
     pub fn wait(&self) -> bool {
         let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -230,6 +230,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.release();
         if self.is_own {
             // SAFETY: the handle is this stream's own; what is still on it is waited for.
             unsafe { self.device.destroy_stream(self.handle) }

@@ -215,7 +215,7 @@ impl Stream {
 
     /// Lets what is held go on: the host is about to wait for it.
     pub(super) fn release(&self) {
-        if let Some(trace) = self.lock_trace().as_ref() {
+        if let Some(trace) = self.lock_trace().as_ref().filter(|trace| !trace.submissions.is_empty()) {
             trace.gate.open();
         }
     }

@@ -172,6 +172,6 @@ int cuProfilerStop(void) { return 0; }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned smem_bytes,
                    void *stream, void **params, void **extra) {
     (void)function; (void)x; (void)y; (void)z; (void)smem_bytes; (void)stream;
-    return params == NULL || params[0] == NULL || extra != NULL || bx != 256 || by != 1 || bz != 1;
+    return params == NULL || params[0] == NULL || extra != NULL || bx % 128 != 0 || by != 1 || bz != 1;
 }
 #endif

@@ -5,3 +5,5 @@ mod mistakes;
 mod selftest;
 mod streams;
 mod words;
+#[path = "../common/wrapped.rs"]
+mod wrapped;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dctflow::jpeg::Policy;
 use dctflow::resample::Transform;
 use dctflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -305,12 +306,11 @@ impl Settings {
         parts.push(format!("{} threads", self.threads));
         parts.extend(self.arrivals.map(|arrivals| arrivals.to_string()));
         parts.extend(self.max_wait_ms.map(|ms| format!("waits {ms} ms")));
-        parts.extend(
-            self.transform.as_ref().filter(|transform| **transform != Transform::default().to_string()).cloned(),
-        );
-        parts.extend(
-            self.policy.as_ref().filter(|policy| *policy != "lenient:0").map(|policy| format!("policy {policy}")),
-        );
+        // What is not the default.
+        let transform = self.transform.iter().filter(|transform| **transform != Transform::default().to_string());
+        parts.extend(transform.map(|transform| transform.trim_end_matches(",orientation=apply,flip=no").to_string()));
+        let policy = self.policy.iter().filter(|policy| **policy != Policy::default().to_string());
+        parts.extend(policy.map(|policy| format!("policy {policy}")));
         parts.join(", ")
     }
 }

@@ -482,7 +482,9 @@ mod tests {
         let profile = profile_of(Scenario::E2E);
         assert_eq!(profile.num_unmatched, 0, "each launch of the network is the plan's next, and none is left");
         for span in &profile.spans {
-            assert!(span.work.bytes > 0.0, "{:?}", span.recorded.operation);
+            // Those that write coefficients share the bytes by symbols, of which some have none.
+            let is_shared = ["write_segments", "refine_segments"].contains(&span.recorded.operation.name());
+            assert!(span.work.bytes > 0.0 || is_shared, "{:?}", span.recorded.operation);
             assert!(span.prediction.unwrap().seconds > 0.0);
             assert_eq!(profile.seconds(span), span.prediction.unwrap().seconds, "the emulator's time is no GPU's");
         }
