@@ -337,10 +337,13 @@ mod tests {
     #[test]
     fn the_counters_of_linux_are_read() {
         let text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 20 30 4000 50 6 7 80 9 10\ncpu1 100 0 0 0 0 0 0 20\ncpu11 1 0 0 0 0 0 0 0\nintr 1";
-        let used = |num_cpus, busy_s, stolen_s| Some(SystemUse { num_cpus, busy_s, stolen_s });
-        assert_eq!(parse_stat(text, &[]), used(3, 2.64, 1.0));
-        assert_eq!(parse_stat(text, &[0..=0]), used(1, 1.63, 0.8), "others have the rest of the host");
-        assert_eq!(parse_stat(text, &[1..=1, 11..=11]), used(2, 1.01, 0.2));
+        let parse_stat = |text: &str, allowed: &[RangeInclusive<u32>]| {
+            let SystemUse { num_cpus, busy_s, stolen_s } = parse_stat(text, allowed)?;
+            Some((num_cpus, (busy_s * TICKS_PER_SECOND).round(), (stolen_s * TICKS_PER_SECOND).round()))
+        };
+        assert_eq!(parse_stat(text, &[]), Some((3, 264.0, 100.0)));
+        assert_eq!(parse_stat(text, &[0..=0]), Some((1, 163.0, 80.0)), "others have the rest of the host");
+        assert_eq!(parse_stat(text, &[1..=1, 11..=11]), Some((2, 101.0, 20.0)));
         assert_eq!(parse_stat("intr 1", &[]), None);
         assert_eq!(parse_stat("cpu0  1 2", &[]), None);
         assert_eq!(allowed_cpus("Cpus_allowed:\tff\nCpus_allowed_list:\t0-3,8\n"), [0..=3, 8..=8]);
