@@ -251,7 +251,8 @@ fn latency_counts_every_arrival_and_tells_of_overload() {
     assert!((number(&high["images_per_s"]) - number(&high["images"]) / 0.05).abs() < 1.0, "{high}");
     assert_eq!((&high["settings"]["max_wait_ms"], &full["settings"]["max_wait_ms"]), (&json!(5), &Value::Null));
     assert!(reasons(high).contains(&"overloaded") && reasons(high).contains(&"failed-images"), "{:?}", reasons(high));
-    assert!(number(&high["latency"]["ms_p50"]) > number(&alone["latency"]["ms_p50"]));
+    // What is never answered waits until the end of all waiting, twice the time of the arrivals: 75 ms in the middle.
+    assert!(number(&high["latency"]["ms_p50"]) > 50.0, "{}", high["latency"]);
     let mean_batch = number(&high["mean_batch"]);
     assert!(mean_batch > 1.0 && mean_batch <= 4.0, "the batches that ran, and what was answered in them: {high}");
 }
