@@ -110,11 +110,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 None => measure::on_cpu(&batch, time),
             };
             eprintln!("{}", record.add(set.name, &batch, result));
+            // Each time: whatever ends this later costs no result.
+            if let Some(path) = &args.record {
+                std::fs::write(path, record.to_json()?)?;
+            }
         }
     }
     print!("{}", record.table());
-    if let Some(path) = &args.record {
-        std::fs::write(path, record.to_json()?)?;
-    }
     Ok(())
 }

@@ -3,7 +3,8 @@
 
     benches/peers/run.sh [FILES or FOLDERS]      (makes the environment and calls this)
 
-Two groups. *Decoding*, one core: ours and libjpeg-turbo's end at coefficients; the peers that end at pixels do more (inverse DCT,
+Two groups. *Decoding*, one core: ours and libjpeg-turbo's end at coefficients, in Rust and, by jpeglib, in Python (which reads files: they lie in
+memory); the peers that end at pixels do more (inverse DCT,
 upsampling, colour conversion), which is just what a network on coefficients saves; jpeg-decoder starts threads of its own. *Bytes to logits*, all cores: ours against Pillow
 (decode, short side 256, centre crop 224; threads, since Pillow lets go of the interpreter's lock) and ONNX Runtime on the same
 ResNet-50 with the same random weights.
@@ -12,7 +13,6 @@ A ratio is theirs over ours, from runs of one round: geometric mean over rounds 
 passed, and of the CPU time of all threads, which other load on the machine disturbs far less.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -26,18 +26,20 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
+import jpeglib
 import numpy as np
 import onnxruntime as ort
 import PIL
 from PIL import Image, features
 
-from common import ROOT, jpeg_files, machine, ratio
+from common import ROOT, jpeg_files, machine, parser, ratio, table
 
-DECODERS = ["dctflow-coefficients", "libjpeg-coefficients", "zune-pixels", "jpeg-decoder-pixels", "pillow-pixels"]
+DECODERS = ["dctflow-coefficients", "libjpeg-coefficients", "jpeglib-coefficients", "zune-pixels", "jpeg-decoder-pixels", "pillow-pixels"]
 PATHS = ["dctflow-e2e:resnet50-rgb", "dctflow-e2e:late-concat-rfa-thinner", "pillow-onnxruntime:resnet50-rgb"]
 ABOUT = {
     "dctflow-coefficients": "dctflow, to coefficients",
     "libjpeg-coefficients": "libjpeg-turbo's C decoder (mozjpeg 4.1), to coefficients",
+    "jpeglib-coefficients": "jpeglib (libjpeg-turbo), to coefficients in NumPy arrays",
     "zune-pixels": "zune-jpeg, to pixels",
     "jpeg-decoder-pixels": "jpeg-decoder, to pixels",
     "pillow-pixels": "Pillow (libjpeg-turbo with SIMD), to pixels",
@@ -75,11 +77,12 @@ class OurSide:
         self.process.wait()
 
 
-class Pillow:
-    """Pillow alone, and Pillow with ONNX Runtime."""
+class InPython:
+    """Pillow alone, Pillow with ONNX Runtime, and jpeglib."""
 
     def __init__(self, folder, files, arguments):
         self.files = [Path(file).read_bytes() for file in files]
+        self.paths = [str(file) for file in files]
         self.batch = arguments.batch
         self.pool = ThreadPoolExecutor(arguments.threads)
         options = ort.SessionOptions()
@@ -93,6 +96,10 @@ class Pillow:
         if task == "pillow-pixels":
             for file in self.files:
                 Image.open(BytesIO(file)).convert("RGB")
+        elif task == "jpeglib-coefficients":
+            for path in self.paths:
+                # Reading a part loads the file.
+                assert jpeglib.read_dct(path).Y is not None
         else:
             self.classify()
         return time.perf_counter() - start, time.process_time() - cpu_start
@@ -140,8 +147,9 @@ def results_of(group, seconds, about):
         times, cpu_times = zip(*rounds)
         median = statistics.median(times)
         result = {
-            "group": group,
+            "group": f"CPU {group}",
             "task": task,
+            "what": ABOUT[task],
             "images_per_s": round(len(about["files"]) / median, 2),
             "mb_in_per_s": round(about["bytes"] / median / 1e6, 2),
             "mpixels_per_s": round(about["pixels"] / median / 1e6, 2),
@@ -151,30 +159,11 @@ def results_of(group, seconds, about):
         }
         if not task.startswith("dctflow"):
             ours = [t for t in seconds if t.startswith("dctflow")]
+            names = {t: t.split(":")[-1] for t in ours}
             for name, idx in [("dctflow_times_as_fast", 0), ("dctflow_times_as_fast_in_cpu_time", 1)]:
-                result[name] = {t: ratio(*([r[idx] for r in seconds[who]] for who in (t, task))) for t in ours}
+                result[name] = {names[t]: ratio(*([r[idx] for r in seconds[who]] for who in (t, task))) for t in ours}
         results.append(result)
     return results
-
-
-def table(results):
-    lines = [
-        "| what | images/s | MB/s in | CPU-ms per image | dctflow is so many times as fast (95 %) | the same in CPU time |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in results:
-        numbers = [f"{result['images_per_s']:.1f}", f"{result['mb_in_per_s']:.1f}", f"{result['cpu_ms_per_image']:.2f}"]
-        names = ["dctflow_times_as_fast", "dctflow_times_as_fast_in_cpu_time"]
-        ratios = [ratio_cell(result.get(name, {})) for name in names]
-        lines.append("| " + " | ".join([ABOUT[result["task"]], *numbers, *ratios]) + " |")
-    return "\n".join(lines)
-
-
-def ratio_cell(ratios):
-    return "; ".join(
-        f"{mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "") + (f" with {task.split(':')[1]}" if ":" in task else "")
-        for task, (mean, low, high) in ratios.items()
-    )
 
 
 def busy_seconds():
@@ -190,6 +179,7 @@ def busy_seconds():
 def versions():
     return {
         "python": platform.python_version(),
+        "jpeglib": jpeglib.__version__,
         "pillow": PIL.__version__,
         "pillow_libjpeg_turbo": features.version("libjpeg_turbo"),
         "onnxruntime": ort.__version__,
@@ -213,28 +203,27 @@ def build():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", help="JPEG files or folders; none: 64 photo-like files made on the spot")
-    parser.add_argument("--limit", type=int, default=64, help="files at most")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--decode-rounds", type=int, default=15)
-    parser.add_argument("--e2e-rounds", type=int, default=6)
-    parser.add_argument("--no-spinning", action="store_true", help="ONNX Runtime's threads sleep between runs")
-    parser.add_argument("--executable", help="our side, already built")
-    parser.add_argument("--record", type=Path, help="write the results to this file, as JSON")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--make-files", type=Path, help="write the photo-like files there, and nothing else")
+    arguments = options.parse_args()
+    arguments.limit, arguments.batch = arguments.limit or 64, arguments.batch or 16
 
     executable = arguments.executable or build()
+    if arguments.make_files:
+        arguments.make_files.mkdir(parents=True, exist_ok=True)
+        subprocess.run([executable, "make", str(arguments.make_files)], check=True)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         ours = OurSide(executable, folder, arguments, jpeg_files(arguments.paths, arguments.limit))
         about = ours.about
-        pillow = Pillow(folder, about["files"], arguments)
-        runners = {task: ours if task.startswith(("dctflow", "libjpeg", "zune", "jpeg-decoder")) else pillow for task in ABOUT}
+        in_python = InPython(folder, about["files"], arguments)
+        is_ours = ("dctflow", "libjpeg", "zune", "jpeg-decoder")
+        runners = {task: ours if task.startswith(is_ours) else in_python for task in ABOUT}
         record = machine() | {"versions": versions()}
         record["data"] = {k: about[k] for k in ("sha256", "bytes", "pixels")} | {"files": len(about["files"])}
-        record["data"]["source"] = "given" if arguments.paths else "64 synthetic photos, seed 0"
+        made = "64 synthetic photos, seed 0"
+        record["data"]["source"] = os.environ.get("PEERS_SOURCE", "given") if arguments.paths else made
         record["settings"] = {
             "decode_threads": 1,
             "e2e_threads": arguments.threads,
@@ -252,10 +241,10 @@ def main():
                 record[f"{group}_cpus"] = {"busy_share": round(busy, 3), "stolen_share": round(stolen, 3)}
             results = results_of(group, seconds, about)
             record["results"] += results
-            print(f"{group}\n\n{table(results)}\n", flush=True)
+            print(f"{table(results)}\n", flush=True)
+            if arguments.record:
+                arguments.record.write_text(json.dumps(record, indent=1) + "\n")
         ours.close()
-    if arguments.record:
-        arguments.record.write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
 

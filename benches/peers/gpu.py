@@ -3,16 +3,19 @@
 
     benches/peers/run.sh [FILES or FOLDERS]      (makes the environment and calls this where `nvidia-smi` answers)
 
-*Decoding*: nvJPEG (through torchvision) and nvImageCodec end at pixels, `dctflow bench decode --device cuda` at coefficients; all in device
-memory, from bytes in the host's. *Bytes to logits*: nvJPEG, resize (antialiased, short side 256), centre crop 224, and
-ResNet-50 with random weights in fp16, channels last: eager, compiled with CUDA graphs and, with --max-autotune, with kernels chosen by
-measuring, which takes minutes. Ours is `dctflow bench e2e --device cuda`, with the network that needs no pixels and with ResNet-50 itself.
-What a machine cannot run is null in the record, with the reason.
+*Decoding*: nvJPEG (through torchvision) and nvImageCodec end at pixels, `dctflow bench decode` at coefficients; all in device memory, from bytes
+in the host's. *Network*: ResNet-50 alone, its input in device memory, in fp16, channels last: eager, as a CUDA graph, compiled
+(`reduce-overhead`) and, with --max-autotune, with kernels chosen by measuring; beside `dctflow bench network`. *Bytes to logits*: nvJPEG, resize
+(antialiased, short side 256), centre crop 224 and that ResNet-50, beside `dctflow bench e2e`, with the network that needs no pixels and with
+ResNet-50 itself. The peers have what ours has: a batch is decoded and resized on a stream and a thread of its own while the network runs on the one
+before, images of one size are resized together, and logits come to pinned memory without a wait.
 
-This script follows the documentation of its peers; it has not been run yet, so no record of it exists, and none of our claims rests on it.
+Every result is written as soon as it is there. A ratio pairs runs of one round. What a machine cannot run has no rate, but the reason. Exit status: 0
+if everything ran but what is not installed, 1 if something failed, 3 if there was no time for all.
+
+This script follows the documentation of its peers; no record of it exists yet, and none of our claims rests on it.
 """
 
-import argparse
 import json
 import math
 import platform
@@ -21,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -28,75 +33,168 @@ import torch.nn.functional as F
 import torchvision
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from common import ROOT, jpeg_files, machine, ratio
+from common import gpu_record, jpeg_files, machine, parser, ratio, table
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
+# Batches of one run of a task: enough for those in flight to overlap.
+NUM_BATCHES = 8
+IN_FLIGHT = 2
+SIDE = 224
+
+# Ours: `dctflow bench` with these arguments, beside the peers of these groups.
+OURS = {
+    "dctflow decode": ("decode", ["decode", "--in-flight", str(IN_FLIGHT)]),
+    "dctflow resnet50-rgb-v1.5, network alone": ("network", ["network", "--network", "resnet50-rgb-v1.5"]),
+    "dctflow late-concat-rfa-thinner, network alone": ("network", ["network", "--network", "late-concat-rfa-thinner"]),
+    "dctflow resnet50-rgb-v1.5": ("bytes to logits", ["e2e", "--network", "resnet50-rgb-v1.5"]),
+    "dctflow late-concat-rfa-thinner": ("bytes to logits", ["e2e", "--network", "late-concat-rfa-thinner"]),
+}
+
+# Rounds are short by design: their number is what makes up for it.
+EXPECTED_DOUBTS = ("too-short", "short-warm-up")
+
 
 class Peers:
-    """Each task takes all files once, batch by batch, and returns the seconds, with the device idle at the end."""
+    """Each task takes NUM_BATCHES batches; the device is idle at its end."""
 
-    def __init__(self, files, batch, has_max_autotune):
-        # Few files are taken again, until they fill a batch.
-        self.bytes = [file.read_bytes() for file in files] * math.ceil(batch / len(files))
+    def __init__(self, files, arguments):
+        self.batch = arguments.batch
+        contents = [file.read_bytes() for file in files]
+        # Few files are taken again, many are not taken all: whole batches only, since a graph is made for one shape.
+        needed = NUM_BATCHES * self.batch
+        contents = (contents * math.ceil(needed / len(contents)))[:needed]
         # decode_jpeg wants uint8 tensors on the CPU; a copy, since tensors are writable and bytes are not.
-        self.tensors = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in self.bytes]
-        self.batch = batch
-        mean, std = torch.tensor(MEAN, device="cuda"), torch.tensor(STD, device="cuda")
-        self.mean, self.std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+        tensors = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in contents]
+        starts = range(0, needed, self.batch)
+        self.bytes = [contents[i : i + self.batch] for i in starts]
+        self.tensors = [tensors[i : i + self.batch] for i in starts]
+        self.mean, self.std = (torch.tensor(values, device="cuda").view(1, 3, 1, 1) for values in (MEAN, STD))
         torch.manual_seed(0)
         network = torchvision.models.resnet50(weights=None).eval().half().cuda()
-        self.eager = network.to(memory_format=torch.channels_last)
-        compiled = torch.compile(self.eager, mode="reduce-overhead")
-        self.tasks = {
-            "nvjpeg-pixels": self.nvjpeg,
-            "nvimgcodec-pixels": self.nvimgcodec,
-            "nvjpeg-resnet50-eager": lambda: self.classify(self.eager),
-            "nvjpeg-resnet50-compiled": lambda: self.classify(compiled),
-        }
-        if has_max_autotune:
-            tuned = torch.compile(self.eager, mode="max-autotune")
-            self.tasks["nvjpeg-resnet50-max-autotune"] = lambda: self.classify(tuned)
+        self.network = network.to(memory_format=torch.channels_last)
+        image = torch.randn(self.batch, 3, SIDE, SIDE, device="cuda").half()
+        self.image = image.contiguous(memory_format=torch.channels_last)
+        # The decoder's stream and thread.
+        self.side = torch.cuda.Stream()
+        self.pool = ThreadPoolExecutor(1)
+        self.logits = [torch.empty(self.batch, 1000, dtype=torch.half, pin_memory=True) for _ in range(IN_FLIGHT + 1)]
+        self.decoder = None
+        self.made = {}
 
-    def chunks(self, items):
-        # Whole batches only: a compiled network is made for one shape.
-        return [items[i : i + self.batch] for i in range(0, len(items) - self.batch + 1, self.batch)]
+    def forward(self, how):
+        """The network as a function of a batch."""
+        if how not in self.made:
+            self.made[how] = {
+                "eager": lambda: self.network,
+                "CUDA graph": self.graph,
+                "compiled": lambda: torch.compile(self.network, mode="reduce-overhead"),
+                "max-autotune": lambda: torch.compile(self.network, mode="max-autotune"),
+            }[how]()
+        return self.made[how]
+
+    def graph(self):
+        taken = self.image.clone(memory_format=torch.channels_last)
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.network(taken)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            given = self.network(taken)
+
+        def run(batch):
+            taken.copy_(batch)
+            graph.replay()
+            return given
+
+        return run
 
     def nvjpeg(self):
-        for chunk in self.chunks(self.tensors):
+        for chunk in self.tensors:
             decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")
 
     def nvimgcodec(self):
         from nvidia import nvimgcodec
 
-        if not hasattr(self, "decoder"):
-            self.decoder = nvimgcodec.Decoder()
-        for chunk in self.chunks(self.bytes):
+        self.decoder = self.decoder or nvimgcodec.Decoder()
+        for chunk in self.bytes:
             images = self.decoder.decode(chunk)
             assert all(image is not None for image in images), "nvImageCodec gave nothing for a file"
 
-    @torch.inference_mode()
-    def classify(self, network):
-        for chunk in self.chunks(self.tensors):
-            images = [self.prepare(image) for image in decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")]
-            batch = ((torch.cat(images) / 255 - self.mean) / self.std).half()
-            logits = network(batch.contiguous(memory_format=torch.channels_last))
-            logits.float().cpu()
+    def network_alone(self, how):
+        forward = self.forward(how)
+        for _ in range(NUM_BATCHES):
+            self.download(forward(self.image))
+        self.finish()
 
-    def prepare(self, image):
-        height, width = image.shape[1:]
-        scale = 256 / min(height, width)
-        size = (round(height * scale), round(width * scale))
-        image = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)
-        top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
-        return image[:, :, top : top + 224, left : left + 224]
+    def bytes_to_logits(self, how):
+        forward = self.forward(how)
+        stream = torch.cuda.current_stream()
+        coming = deque(self.pool.submit(self.decode, chunk) for chunk in self.tensors[:IN_FLIGHT])
+        left = iter(self.tensors[IN_FLIGHT:])
+        while coming:
+            batch, decoded = coming.popleft().result()
+            following = next(left, None)
+            if following is not None:
+                coming.append(self.pool.submit(self.decode, following))
+            stream.wait_event(decoded)
+            batch.record_stream(stream)
+            self.download(forward(batch))
+        self.finish()
 
-    def seconds(self, task):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        self.tasks[task]()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
+    def decode(self, chunk):
+        """A batch of the network's input, and the event after which it is there."""
+        with torch.inference_mode(), torch.cuda.stream(self.side):
+            batch = self.prepare(decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda"))
+            decoded = torch.cuda.Event()
+            decoded.record()
+        return batch, decoded
+
+    def prepare(self, images):
+        """Resized, cropped, normalised; images of one size together."""
+        by_size = {}
+        for idx, image in enumerate(images):
+            by_size.setdefault(tuple(image.shape), []).append(idx)
+        batch = torch.empty(len(images), 3, SIDE, SIDE, device="cuda")
+        for (_, height, width), places in by_size.items():
+            scale = 256 / min(height, width)
+            size = (round(height * scale), round(width * scale))
+            stack = torch.stack([images[idx] for idx in places]).float()
+            stack = F.interpolate(stack, size=size, mode="bilinear", antialias=True)
+            top, left = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
+            batch[places] = stack[:, :, top : top + SIDE, left : left + SIDE]
+        batch = ((batch / 255 - self.mean) / self.std).half()
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def download(self, logits):
+        """To pinned memory, with IN_FLIGHT batches under way."""
+        to, event = self.logits[0], torch.cuda.Event()
+        self.logits.append(self.logits.pop(0))
+        to.copy_(logits, non_blocking=True)
+        event.record()
+        self.waiting.append(event)
+        if len(self.waiting) > IN_FLIGHT:
+            self.waiting.popleft().synchronize()
+
+    def finish(self):
+        while self.waiting:
+            self.waiting.popleft().synchronize()
+
+    def rate(self, task, duration):
+        """Images per second over at least `duration` seconds."""
+        total, rounds = 0.0, 0
+        while total < duration:
+            self.waiting = deque()
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            with torch.inference_mode():
+                task()
+            torch.cuda.synchronize()
+            total += time.perf_counter() - start
+            rounds += 1
+        return rounds * NUM_BATCHES * self.batch / total
 
 
 def decodable(files):
@@ -104,130 +202,131 @@ def decodable(files):
     kept = []
     for file in files:
         try:
-            decode_jpeg(torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8), mode=ImageReadMode.RGB, device="cuda")
+            data = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
+            decode_jpeg(data, mode=ImageReadMode.RGB, device="cuda")
             kept.append(file)
         except RuntimeError as error:
             print(f"{file.name}: {error}", file=sys.stderr)
     return kept or files
 
 
-# Ours: `dctflow bench` with these arguments.
-OURS = {
-    "dctflow-decode": ["decode"],
-    "dctflow-late-concat-rfa-thinner": ["e2e", "--network", "late-concat-rfa-thinner"],
-    "dctflow-resnet50-rgb-v1.5": ["e2e", "--network", "resnet50-rgb-v1.5"],
-}
+class Run:
+    """What was measured so far, kept in the record."""
+
+    def __init__(self, arguments, record):
+        self.arguments, self.record = arguments, record
+        self.results = {}
+        self.began = time.monotonic()
+        self.has_failed = self.has_skipped = False
+
+    def measure(self, what, group, measure, pass_idx):
+        """Takes a rate; after a failure a task is left alone, and the reason is kept."""
+        result = self.results.setdefault(what, {"group": f"GPU {group}", "what": what, "rates": {}, "doubts": []})
+        if result.get("absent"):
+            return
+        if time.monotonic() - self.began > self.arguments.seconds:
+            self.has_skipped = True
+            if not result["rates"]:
+                result["absent"] = "no time was left"
+            return
+        try:
+            rate, doubts = measure()
+            if pass_idx is not None:
+                result["rates"][pass_idx] = rate
+            result["doubts"] += [doubt for doubt in doubts if doubt not in result["doubts"]]
+            print(f"{what}: {rate:.0f} images/s", file=sys.stderr, flush=True)
+        except ImportError as error:
+            result["absent"] = f"not installed: {error}"
+        except Exception as error:  # whatever a peer throws is its reason
+            self.has_failed = True
+            result["absent"] = f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+            print(f"{what}: {error}", file=sys.stderr, flush=True)
+        self.write()
+
+    def write(self):
+        for result in self.results.values():
+            rates = result["rates"]
+            result["images_per_s"] = round(statistics.median(rates.values()), 1) if rates else None
+            ours = {w: r for w, r in self.results.items() if w in OURS and r["group"] == result["group"]}
+            result["dctflow_times_as_fast"] = {}
+            for who, our in ours.items() if result["what"] not in OURS else ():
+                # Rounds that both have. `ratio` takes seconds.
+                both = [idx for idx in rates if idx in our["rates"]]
+                if both:
+                    pair = ([1 / r["rates"][idx] for idx in both] for r in (our, result))
+                    result["dctflow_times_as_fast"][who.removeprefix("dctflow ")] = ratio(*pair)
+        self.record["results"] = list(self.results.values())
+        if self.arguments.record:
+            gpu_record(self.arguments.record).write_text(json.dumps(self.record, indent=1) + "\n")
 
 
-def our_rate(task, file_list, arguments):
-    """Images per second of `dctflow bench`, and its whole record."""
-    command = [arguments.program, "bench", *OURS[task], "--device", "cuda", "--json", f"@{file_list}"]
-    command += ["--batch", str(arguments.batch), "--duration", str(arguments.duration)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def ours(arguments, task, file_list, records):
+    """Images per second of `dctflow bench`, and why they are doubtful."""
+    command = [arguments.program, "bench", *task, "--device", "cuda", "--json", "--batch", str(arguments.batch)]
+    command += ["--duration", str(arguments.duration), "--warm-up", "1", f"@{file_list}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
+        raise RuntimeError(done.stderr.strip() or f"status {done.returncode}")
     record = json.loads(done.stdout)
-    return record["results"][0]["images_per_s"], record
-
-
-def peer_rate(peers, task, duration):
-    """Images per second over at least `duration` seconds."""
-    num_images = len(peers.chunks(peers.bytes)) * peers.batch
-    total, rounds = 0.0, 0
-    while total < duration:
-        total += peers.seconds(task)
-        rounds += 1
-    return rounds * num_images / total
-
-
-def run(name, measure, results):
-    """Takes a rate; after a failure the task is left alone, and the reason is kept."""
-    result = results.setdefault(name, {"images_per_s": [], "absent": None})
-    if result["absent"]:
-        return
-    try:
-        result["images_per_s"].append(measure())
-    except Exception as error:  # whatever a peer throws is its reason
-        result["absent"] = f"{type(error).__name__}: {error}"
+    records.append(record)
+    result = record["results"][0]
+    return result["images_per_s"], [r["message"] for r in result["reasons"] if r["code"] not in EXPECTED_DOUBTS]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", help="JPEG files or folders")
-    parser.add_argument("--limit", type=int, default=512, help="files at most")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--duration", type=float, default=5.0, help="seconds per measurement")
-    parser.add_argument("--max-autotune", action="store_true", help="compile ResNet-50 so too")
-    parser.add_argument("--program", default=str(ROOT / "target/release/dctflow"))
-    parser.add_argument("--record", type=Path, help="FILE.json: writes FILE-gpu.json")
-    arguments, _ = parser.parse_known_args()
+    arguments = parser(__doc__).parse_args()
+    arguments.limit, arguments.batch = arguments.limit or 512, arguments.batch or 64
     if not arguments.paths:
         print("gpu.py: name JPEG files or folders: nothing is made for the GPU's peers", file=sys.stderr)
         return 2
-
     found = jpeg_files(arguments.paths, arguments.limit)
-    files = decodable(found)
-    if not files:
+    if not found:
         print("gpu.py: no JPEG files there", file=sys.stderr)
         return 2
-    peers = Peers(files, arguments.batch, arguments.max_autotune)
-    results, records = {}, []
-
-    def ours(task):
-        rate, record = our_rate(task, file_list, arguments)
-        records.append(record)
-        return rate
-
-    with tempfile.TemporaryDirectory() as folder:
-        file_list = Path(folder) / "files.txt"
-        file_list.write_text("".join(f"{file.resolve()}\n" for file in files))
-        for task in peers.tasks:  # compiles, allocates, clocks up
-            run(task, lambda: peer_rate(peers, task, 1.0), results)
-        for result in results.values():
-            result["images_per_s"].clear()
-        for _ in range(arguments.rounds):
-            for task in OURS:
-                run(task, lambda: ours(task), results)
-            for task in peers.tasks:
-                run(task, lambda: peer_rate(peers, task, arguments.duration), results)
-            # Round by round, in case there is no time for all of them.
-            if arguments.record:
-                write_record(arguments, len(files), len(found) - len(files), results, records)
-
-    summarise(results)
-    if arguments.record:
-        write_record(arguments, len(files), len(found) - len(files), results, records)
-    return 0
-
-
-def write_record(arguments, num_files, num_left_out, results, our_records):
+    files = decodable(found)
     record = machine() | {
         "gpu": torch.cuda.get_device_name(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
-        "settings": {"batch": arguments.batch, "files": num_files, "duration": arguments.duration},
-        "files_that_nvjpeg_cannot_decode": num_left_out,
-        "results": results,
-        "our_records": our_records,
+        "settings": {
+            "batch": arguments.batch,
+            "files": len(files),
+            "duration": arguments.duration,
+            "rounds": arguments.rounds,
+            "batches_in_flight": IN_FLIGHT,
+        },
+        "files_that_nvjpeg_cannot_decode": len(found) - len(files),
+        "our_records": [],
     }
-    arguments.record.with_name(arguments.record.stem + "-gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+    run, peers = Run(arguments, record), Peers(files, arguments)
 
+    def hows(*ways):
+        tasks = []
+        for how in ways:
+            tasks.append((f"ResNet-50, {how}, network alone", "network", lambda how=how: peers.network_alone(how)))
+            tasks.append((f"nvJPEG + ResNet-50, {how}", "bytes to logits", lambda how=how: peers.bytes_to_logits(how)))
+        return tasks
 
-def summarise(results):
-    """Adds our ratios to each peer, and prints the table."""
-    print("| what | images/s | dctflow is so many times as fast (95 %) |\n|---|---|---|")
-    end_to_end = [task for task, arguments in OURS.items() if "e2e" in arguments]
-    for name, result in results.items():
-        rates, cells = result["images_per_s"], []
-        for task in [] if name in OURS else end_to_end if "resnet50" in name else ["dctflow-decode"]:
-            ours = results[task]["images_per_s"]
-            if rates and len(rates) == len(ours):
-                # `ratio` takes seconds.
-                mean, low, high = ratio([1 / r for r in ours], [1 / r for r in rates])
-                result.setdefault("dctflow_times_as_fast", {})[task] = [mean, low, high]
-                cells.append(f"{task}: {mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else ""))
-        shown = f"{statistics.median(rates):.0f}" if rates else f"not run: {result['absent']}"
-        print(f"| {name} | {shown} | {'; '.join(cells)} |")
+    # What takes long to make comes last, with rounds of its own.
+    decoders = [("nvJPEG, to pixels", "decode", peers.nvjpeg), ("nvImageCodec, to pixels", "decode", peers.nvimgcodec)]
+    passes = [decoders + hows("eager", "CUDA graph")]
+    passes += [hows("compiled")] * (not arguments.no_compile) + [hows("max-autotune")] * arguments.max_autotune
+    with tempfile.TemporaryDirectory() as folder:
+        file_list = Path(folder) / "files.txt"
+        file_list.write_text("".join(f"{file.resolve()}\n" for file in files))
+        for pass_number, tasks in enumerate(passes):
+            for what, group, task in tasks:  # compiles, allocates, clocks up
+                run.measure(what, group, lambda: (peers.rate(task, 1.0), []), None)
+            groups = {group for what, group, _ in tasks if not run.results[what].get("absent")}
+            for round_idx in range(arguments.rounds):
+                idx = f"{pass_number}.{round_idx}"
+                for what, (group, task) in OURS.items():
+                    if group in groups:
+                        run.measure(what, group, lambda: ours(arguments, task, file_list, record["our_records"]), idx)
+                for what, group, task in tasks:
+                    run.measure(what, group, lambda: (peers.rate(task, arguments.duration), []), idx)
+    run.write()
+    print(table(record["results"]))
+    return 1 if run.has_failed else 3 if run.has_skipped else 0
 
 
 if __name__ == "__main__":

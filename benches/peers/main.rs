@@ -2,7 +2,7 @@
 //!
 //! `peers FOLDER THREADS BATCH [FILE...]` takes JPEG files (without any it makes 64 photo-like ones in FOLDER), writes `resnet50-rgb` with seeded
 //! random weights to `FOLDER/model.onnx`, and prints one line of JSON about the files. Then, for every task named on standard input, it
-//! does the task once over all files and answers with the seconds it took.
+//! does the task once over all files and answers with the seconds it took. `peers make FOLDER` makes the files and nothing else.
 
 #[path = "../entropy/libjpeg.rs"]
 mod libjpeg;
@@ -31,6 +31,11 @@ const SEED: u64 = 1;
 fn main() -> Result<(), Failure> {
     // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [make, folder] = &arguments[..]
+        && make == "make"
+    {
+        return make_files(Path::new(folder)).map(drop);
+    }
     let [folder, threads, batch, files @ ..] = &arguments[..] else {
         eprintln!("nothing to do: run benches/peers/run.sh");
         return Ok(());

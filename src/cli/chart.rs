@@ -115,7 +115,7 @@ impl Charts {
         self.drawings.push(plot.drawing);
     }
 
-    /// The whole file; `caption` stands at its foot.
+    /// The whole file; the lines of `caption` stand at its foot.
     pub fn to_svg(&self, caption: &str) -> String {
         let mut top = 0.0;
         let mut body = String::new();
@@ -123,9 +123,12 @@ impl Charts {
             let _ = writeln!(body, r#"<g transform="translate(0,{top:.1})">{drawing}</g>"#);
             top += height + MARGIN;
         }
-        let height = top + MARGIN;
         let mut foot = Drawing { height: 0.0, body: String::new() };
-        foot.text(MARGIN, top + 4.0, "start", caption);
+        for line in caption.lines() {
+            foot.text(MARGIN, top + 4.0, "start", line);
+            top += 18.0;
+        }
+        let height = top + MARGIN;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height:.0}\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
              font-family=\"sans-serif\" font-size=\"12\" fill=\"#111\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\

@@ -79,11 +79,16 @@ impl DeviceNetwork {
         self.input.submit(stream, plan, coefficients, out)
     }
 
-    /// Puts the network on the stream, and its logits' way to the host.
+    /// Puts the network on the stream.
     pub fn submit_network(&mut self, stream: &Stream, num_images: usize) -> Result<()> {
         let input = network_input(&self.inputs)?;
         let rows = self.logits.slice(0..num_images * self.network.num_classes() * size_of::<f32>());
-        self.network.submit(stream, input, num_images as u32, rows)?;
+        self.network.submit(stream, input, num_images as u32, rows)
+    }
+
+    /// Puts the way of the logits to the host on the stream.
+    pub fn submit_download(&mut self, stream: &Stream, num_images: usize) -> Result<()> {
+        let rows = self.logits.slice(0..num_images * self.network.num_classes() * size_of::<f32>());
         self.host_logits.submit(stream, rows)
     }
 

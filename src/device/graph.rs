@@ -36,9 +36,8 @@ impl Stream {
     /// # Errors
     /// `Device`.
     pub unsafe fn launch_graph(&self, graph: &Graph) -> Result<()> {
-        self.begin(StreamOperation::Graph)?;
         // SAFETY: both handles are alive; the caller vouches for the rest.
-        unsafe { self.device().launch_graph(self.handle(), graph.handle) }
+        self.traced(StreamOperation::Graph, || unsafe { self.device().launch_graph(self.handle(), graph.handle) })
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod gate;
 mod graph;
 mod memory;
 mod meter;
@@ -18,6 +19,7 @@ mod ops;
 mod stream;
 mod trace;
 
+pub use gate::Gate;
 pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};
 pub use meter::{MemoryMeter, MemoryUse};
@@ -61,6 +63,8 @@ pub struct DeviceInfo {
     pub l2_bytes: u64,
     /// All of its memory.
     pub memory_bytes: u64,
+    /// Where it sits, as `nvidia-smi` names it: `DOMAIN:BUS:DEVICE.0`, in hexadecimal. `None` where it sits nowhere.
+    pub pci_bus_id: Option<String>,
 }
 
 /// A launch, as the driver takes it.
@@ -106,6 +110,14 @@ impl KernelCounts {
     /// What a counter reached.
     pub fn count(&self, counter: Counter) -> Count {
         self.counts[counter as usize]
+    }
+
+    /// What a batch so many times as large would count.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Self {
+        let times = |count: u64| (count as f64 * factor).round() as u64;
+        let counts = self.counts.map(|count| Count { total: times(count.total), warp_max: times(count.warp_max) });
+        Self { num_launches: self.num_launches, num_ctas: times(self.num_ctas), counts }
     }
 
     /// Adds the counts of other launches.
@@ -277,6 +289,15 @@ pub trait Device: Send + Sync + fmt::Debug {
         let message =
             format!("{} has no libraries for convolutions: leave them to dctflow's own kernels", self.info().name);
         Err(crate::Error::new(crate::ErrorKind::Usage, message))
+    }
+
+    /// Lets what comes after on the stream wait until `gate` is open, or for [`Gate::MAX_WAIT`]. Only measurements ask for it, so that the host's
+    /// pace is not in their times; where times mean nothing it may be left out.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn hold(&self, _stream: StreamHandle, _gate: &Arc<Gate>) -> Result<()> {
+        Ok(())
     }
 
     /// Tells a profiler that waits for it (`ncu --profile-from-start off`, `nsys --capture-range=cudaProfilerApi`) to begin. Others do nothing.

@@ -1,7 +1,7 @@
 //! Streams and events.
 
 use super::trace::Trace;
-use super::{Device, DeviceSlice, EventHandle, Launch, StreamHandle, StreamOperation};
+use super::{Device, DeviceSlice, EventHandle, Gate, Launch, StreamHandle, StreamOperation};
 use crate::abi::Kernel;
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
@@ -108,10 +108,10 @@ impl Stream {
         if to.len_bytes == 0 {
             return Ok(());
         }
-        self.begin(StreamOperation::Upload { len_bytes: from.len() })?;
         self.uploaded_bytes.fetch_add(from.len() as u64, Ordering::Relaxed);
         // SAFETY: the device slice is alive and as long as `from`, whose lifetime the caller vouches for.
-        unsafe { self.device.copy_to_device(self.handle, to.address, from.as_ptr(), from.len()) }
+        let put = || unsafe { self.device.copy_to_device(self.handle, to.address, from.as_ptr(), from.len()) };
+        self.traced(StreamOperation::Upload { len_bytes: from.len() }, put)
     }
 
     /// Copies device memory to the host (best to a [`super::PinnedBuffer`]).
@@ -126,10 +126,12 @@ impl Stream {
         if to.is_empty() {
             return Ok(());
         }
-        self.begin(StreamOperation::Download { len_bytes: to.len() })?;
         self.downloaded_bytes.fetch_add(to.len() as u64, Ordering::Relaxed);
+        let operation = StreamOperation::Download { len_bytes: to.len() };
         // SAFETY: the device slice is alive and as long as `to`, whose lifetime the caller vouches for.
-        unsafe { self.device.copy_to_host(self.handle, to.as_mut_ptr(), from.address, to.len()) }
+        self.traced(operation, || unsafe {
+            self.device.copy_to_host(self.handle, to.as_mut_ptr(), from.address, to.len())
+        })
     }
 
     /// Copies device memory to the host and waits for it.
@@ -151,9 +153,9 @@ impl Stream {
         if to.len_bytes == 0 {
             return Ok(());
         }
-        self.begin(StreamOperation::Copy { len_bytes: to.len_bytes })?;
         // SAFETY: both are alive, and freeing either waits for the stream.
-        unsafe { self.device.copy_on_device(self.handle, to.address, from.address, to.len_bytes) }
+        let put = || unsafe { self.device.copy_on_device(self.handle, to.address, from.address, to.len_bytes) };
+        self.traced(StreamOperation::Copy { len_bytes: to.len_bytes }, put)
     }
 
     /// Sets every byte.
@@ -161,9 +163,9 @@ impl Stream {
         if to.len_bytes == 0 {
             return Ok(());
         }
-        self.begin(StreamOperation::Fill { len_bytes: to.len_bytes })?;
         // SAFETY: the slice is alive, and freeing its buffer waits for the stream.
-        unsafe { self.device.fill(self.handle, to.address, byte, to.len_bytes) }
+        let put = || unsafe { self.device.fill(self.handle, to.address, byte, to.len_bytes) };
+        self.traced(StreamOperation::Fill { len_bytes: to.len_bytes }, put)
     }
 
     /// Declares that the contents no longer matter: the emulator spoils them, so that reading them shows.
@@ -190,11 +192,12 @@ impl Stream {
                 format!("kernel `{}`: {grid:?} is more than a grid can be", K::ID.name()),
             ));
         }
-        self.begin(StreamOperation::Launch { kernel: K::ID, grid, smem_tail_bytes })?;
         // SAFETY: a plain C struct whose padding abi.h names, so every byte of it is initialised.
         let params = unsafe { std::slice::from_raw_parts((&raw const *params).cast::<u8>(), size_of::<K::Params>()) };
+        let launch = Launch { kernel: K::ID, grid, smem_tail_bytes, params };
         // SAFETY: `K::Params` is what the kernel takes; the caller vouches for what it points at.
-        unsafe { self.device.launch(self.handle, &Launch { kernel: K::ID, grid, smem_tail_bytes, params }) }
+        let put = || unsafe { self.device.launch(self.handle, &launch) };
+        self.traced(StreamOperation::Launch { kernel: K::ID, grid, smem_tail_bytes }, put)
     }
 
     /// Records `event`: it has happened once everything put on the stream so far is done.
@@ -214,13 +217,21 @@ impl Stream {
     /// # Errors
     /// `Device`: something on it (or before it on the device) failed.
     pub fn synchronize(&self) -> Result<()> {
+        self.release();
         // SAFETY: the handle is alive.
         unsafe { self.device.synchronize_stream(self.handle) }
+    }
+
+    /// Lets what comes after wait until the gate is open; see [`Device::hold`].
+    pub(super) fn hold(&self, gate: &Arc<Gate>) -> Result<()> {
+        // SAFETY: the handle is alive.
+        unsafe { self.device.hold(self.handle, gate) }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.release();
         if self.is_own {
             // SAFETY: the handle is this stream's own; what is still on it is waited for.
             unsafe { self.device.destroy_stream(self.handle) }

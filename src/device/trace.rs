@@ -1,9 +1,12 @@
-//! What is put on a stream, and how long it takes, by events between its operations.
+//! What is put on a stream, and how long it takes, by events around its operations.
+//!
+//! An idle GPU begins with an operation when the host has put it there, so that the time from one event to the next is the host's pace rather than
+//! the GPU's. The stream is therefore held from the first operation until [`Stream::finish_trace`], by when everything is on it.
 
-use super::{Event, Grid, Stream};
+use super::{Event, Gate, Grid, Stream};
 use crate::Result;
 use crate::abi::KernelId;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a trace tells apart. Each event between two things costs the device about a microsecond.
@@ -87,7 +90,7 @@ pub struct TraceSpan {
     pub submitted: Duration,
     /// When the device came to it.
     pub began: Duration,
-    /// Until the next thing began, or everything was done.
+    /// Until it was done.
     pub time: Duration,
 }
 
@@ -98,6 +101,8 @@ pub(super) struct Trace {
     start: Instant,
     /// Happened just before `start`.
     origin: Event,
+    /// What the stream waits for before the first operation.
+    gate: Arc<Gate>,
     submissions: Vec<Submission>,
 }
 
@@ -106,18 +111,24 @@ struct Submission {
     name: &'static str,
     operation: StreamOperation,
     at: Instant,
-    /// Recorded before it, unless no times are wanted.
+    /// Recorded before and behind it, unless no times are wanted.
     before: Option<Event>,
+    after: Option<Event>,
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        self.gate.open();
+    }
 }
 
 impl Trace {
-    /// The spans of what was submitted, once `end` has happened.
-    fn spans(&self, end: &Event) -> Result<Vec<TraceSpan>> {
-        let ends = self.submissions.iter().skip(1).map(|next| next.before.as_ref()).chain([Some(end)]);
+    /// The spans of what was submitted, all of which has happened.
+    fn spans(&self) -> Result<Vec<TraceSpan>> {
         let mut spans = Vec::with_capacity(self.submissions.len());
-        for (Submission { name, operation, at, before }, end) in self.submissions.iter().zip(ends) {
-            let (began, time) = match (before, end) {
-                (Some(before), Some(end)) => (self.origin.elapsed(before)?, before.elapsed(end)?),
+        for Submission { name, operation, at, before, after } in &self.submissions {
+            let (began, time) = match (before, after) {
+                (Some(before), Some(after)) => (self.origin.elapsed(before)?, before.elapsed(after)?),
                 _ => (Duration::ZERO, Duration::ZERO),
             };
             let submitted = at.saturating_duration_since(self.start);
@@ -125,11 +136,44 @@ impl Trace {
         }
         Ok(spans)
     }
+
+    /// Marks the end of what was submitted last.
+    fn end_last(&mut self, stream: &Stream) -> Result<()> {
+        let Some(last) = self.submissions.last_mut().filter(|last| last.before.is_some()) else { return Ok(()) };
+        let after = Event::new(stream.device())?;
+        stream.record(&after)?;
+        last.after = Some(after);
+        Ok(())
+    }
+
+    fn begin(&mut self, stream: &Stream, operation: StreamOperation) -> Result<()> {
+        let is_phases = self.detail == TraceDetail::Phases;
+        let name = if is_phases { operation.phase() } else { operation.name() };
+        if is_phases && self.submissions.last().is_some_and(|last| last.name == name) {
+            return Ok(());
+        }
+        let mut before = None;
+        if self.detail != TraceDetail::Submissions {
+            if self.submissions.is_empty() {
+                stream.hold(&self.gate)?;
+            } else if is_phases {
+                self.end_last(stream)?;
+            }
+            let event = Event::new(stream.device())?;
+            stream.record(&event)?;
+            before = Some(event);
+        }
+        self.submissions.push(Submission { name, operation, at: Instant::now(), before, after: None });
+        Ok(())
+    }
 }
 
 impl Stream {
     /// Measures what is put on the stream from now on. Waits for what is on it already. A trace that was under way is dropped. The instant that is
     /// returned is zero on the clock of the spans; the device's is set by it to within the time of a wait, some ten microseconds.
+    ///
+    /// Unless the detail is [`TraceDetail::Submissions`], the device begins when the host waits for the stream, or after [`Gate::MAX_WAIT`]: so that
+    /// times are the device's own, wait by [`Self::finish_trace`] before anything else waits.
     ///
     /// # Errors
     /// `Device`: something on the stream failed.
@@ -138,7 +182,7 @@ impl Stream {
         self.record(&origin)?;
         self.synchronize()?;
         let start = Instant::now();
-        *self.lock_trace() = Some(Trace { detail, start, origin, submissions: Vec::new() });
+        *self.lock_trace() = Some(Trace { detail, start, origin, gate: Arc::default(), submissions: Vec::new() });
         Ok(start)
     }
 
@@ -148,27 +192,32 @@ impl Stream {
     /// # Errors
     /// `Device`: something on the stream failed.
     pub fn finish_trace(&self) -> Result<Vec<TraceSpan>> {
-        let Some(trace) = self.lock_trace().take() else { return Ok(Vec::new()) };
-        let end = Event::new(self.device())?;
-        self.record(&end)?;
+        let Some(mut trace) = self.lock_trace().take() else { return Ok(Vec::new()) };
+        if trace.detail == TraceDetail::Phases {
+            trace.end_last(self)?;
+        }
+        trace.gate.open();
         self.synchronize()?;
-        trace.spans(&end)
+        trace.spans()
     }
 
-    /// Notes that an operation is about to be put on the stream.
-    pub(super) fn begin(&self, operation: StreamOperation) -> Result<()> {
-        let mut trace = self.lock_trace();
-        let Some(trace) = trace.as_mut() else { return Ok(()) };
-        let name = if trace.detail == TraceDetail::Phases { operation.phase() } else { operation.name() };
-        let goes_on =
-            trace.detail == TraceDetail::Phases && trace.submissions.last().is_some_and(|last| last.name == name);
-        if !goes_on {
-            let wants_event = trace.detail != TraceDetail::Submissions;
-            let before = wants_event.then(|| Event::new(self.device())).transpose()?;
-            before.iter().try_for_each(|event| self.record(event))?;
-            trace.submissions.push(Submission { name, operation, at: Instant::now(), before });
+    /// Puts an operation on the stream, and notes it if there is a trace.
+    pub(super) fn traced(&self, operation: StreamOperation, put: impl FnOnce() -> Result<()>) -> Result<()> {
+        if let Some(trace) = self.lock_trace().as_mut() {
+            trace.begin(self, operation)?;
         }
-        Ok(())
+        put()?;
+        match self.lock_trace().as_mut() {
+            Some(trace) if trace.detail == TraceDetail::Operations => trace.end_last(self),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets what is held go on: the host is about to wait for it.
+    pub(super) fn release(&self) {
+        if let Some(trace) = self.lock_trace().as_ref().filter(|trace| !trace.submissions.is_empty()) {
+            trace.gate.open();
+        }
     }
 
     pub(super) fn lock_trace(&self) -> MutexGuard<'_, Option<Trace>> {

@@ -105,6 +105,7 @@ mod tests {
             max_smem_bytes: 227 << 10,
             l2_bytes,
             memory_bytes: 80 << 30,
+            pci_bus_id: None,
         }
     }
 

@@ -10,7 +10,7 @@ use dctflow::Result;
 use dctflow::abi::KernelId;
 use dctflow::device::emulator::{Emulator, EmulatorOptions};
 use dctflow::device::{
-    Address, Device, DeviceInfo, EventHandle, GraphHandle, KernelCounts, Launch, MemoryMeter, StreamHandle,
+    Address, Device, DeviceInfo, EventHandle, Gate, GraphHandle, KernelCounts, Launch, MemoryMeter, StreamHandle,
 };
 
 /// A call that a hook may want to tell from others.
@@ -30,6 +30,9 @@ pub enum Call {
 
 /// What is done around each call.
 pub trait Hooks: Send + Sync {
+    /// A stream is held, on a device that can.
+    fn hold(&self, _gate: &Arc<Gate>) {}
+
     fn around<R>(&self, call: Call, work: impl FnOnce() -> R) -> R;
 
     /// What the device says it is: a test may let it pose as another.
@@ -111,6 +114,12 @@ impl<H: Hooks> Device for Wrapped<H> {
     unsafe fn launch(&self, stream: StreamHandle, launch: &Launch<'_>) -> Result<()> {
         // SAFETY: the caller's promises are those that the inner device asks for.
         self.hooks.around(Call::Launch { stream }, || unsafe { self.inner.launch(stream, launch) })
+    }
+
+    unsafe fn hold(&self, stream: StreamHandle, gate: &Arc<Gate>) -> Result<()> {
+        self.hooks.hold(gate);
+        // SAFETY: the caller's promises are those that the inner device asks for.
+        unsafe { self.inner.hold(stream, gate) }
     }
 
     unsafe fn synchronize_stream(&self, stream: StreamHandle) -> Result<()> {

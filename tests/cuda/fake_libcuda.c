@@ -1,5 +1,6 @@
 /* A driver for a machine that has none: it does no work, but answers every call that dctflow makes. FAKE_CUDA says what is wrong with it, as
  * KEY=VALUE (init, version, count, major, fail, ...). What is taken and not given back is reported when the context is released. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ int cuDeviceGetName(char *name, int length, int device) { (void)device; snprintf
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)1 << 34; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
-    *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : 0;
+    *value = attribute == 75 ? setting("major", 9) : attribute == 97 ? 101376 : attribute == 16 ? 108 : attribute == 33 ? 0x1b : 0;
     return 0;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; take(context); primary_context = *context; return 0; }
@@ -116,14 +117,42 @@ int cuStreamDestroy_v2(void *stream) { (void)stream; return give_back(); }
 /* The stream 0xF0 is another context's. */
 int cuStreamGetCtx(void *stream, void **context) { *context = stream == (void *)0xF0 ? NULL : primary_context; return 0; }
 int cuStreamIsCapturing(void *stream, int *status) { (void)stream; *status = !is_recording ? 0 : is_spoilt ? 2 : 1; return 0; }
-int cuStreamQuery(void *stream) { (void)stream; return setting("stream", 0); }
+/* As the real one, on a thread of the driver's, for which the stream waits: there is one stream with one such call at a time. */
+struct host_call {
+    void (*function)(void *);
+    void *argument;
+};
+static struct host_call host_call;
+static pthread_t host_thread;
+static atomic_int has_host_call = 0;
+static void *run_host_call(void *unused) {
+    host_call.function(host_call.argument);
+    return unused;
+}
+int cuLaunchHostFunc(void *stream, void (*function)(void *), void *argument) {
+    (void)stream;
+    host_call = (struct host_call){function, argument};
+    has_host_call = 1;
+    return pthread_create(&host_thread, NULL, run_host_call, NULL);
+}
+static int join_host_call(void) {
+    if (atomic_exchange(&has_host_call, 0)) {
+        pthread_join(host_thread, NULL);
+        if (setting("host", 0)) {
+            printf("a host function has run\n");
+            fflush(stdout);
+        }
+    }
+    return 0;
+}
+int cuStreamQuery(void *stream) { (void)stream; return has_host_call ? 600 : setting("stream", 0); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { (void)stream; (void)event; return (int)flags; }
 /* Only such events let whoever waits for them sleep. */
 int cuEventCreate(void **event, unsigned flags) { return flags == 1 ? take(event) : 1; }
 int cuEventDestroy_v2(void *event) { (void)event; return give_back(); }
 int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return 0; }
 int cuEventQuery(void *event) { (void)event; return setting("query", 0); }
-int cuEventSynchronize(void *event) { (void)event; return setting("synchronize", 0); }
+int cuEventSynchronize(void *event) { (void)event; return join_host_call() + setting("synchronize", 0); }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to) { (void)from; (void)to; *milliseconds = 1.5f; return 0; }
 int cuStreamBeginCapture_v2(void *stream, unsigned mode) {
     (void)stream;
@@ -148,6 +177,6 @@ int cuProfilerStop(void) { return 0; }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned smem_bytes,
                    void *stream, void **params, void **extra) {
     (void)function; (void)x; (void)y; (void)z; (void)smem_bytes; (void)stream;
-    return params == NULL || params[0] == NULL || extra != NULL || (bx != 256 && bx != 128) || by != 1 || bz != 1;
+    return params == NULL || params[0] == NULL || extra != NULL || bx % 128 != 0 || by != 1 || bz != 1;
 }
 #endif

@@ -360,11 +360,14 @@ fn with_a_gpu_everything_is_given_back() {
         "Fake GPU",
         "checksum_words took 1.5ms",
         "max_smem_bytes: 101376",
+        "pci_bus_id: Some(\"00000000:1B:00.0\")",
         "happened: true, 1.5ms",
         "well",
         "not given back: 0",
     ];
     expect_of_kernels("", &well, &["KernelsNotBuilt: "]);
+    // A stream that is traced is held meanwhile.
+    expect_of_kernels("host=1", &["a host function has run", "well", "not given back: 0"], &["KernelsNotBuilt: "]);
     expect_of_kernels("query=600", &["happened: false", "not given back: 0"], &["KernelsNotBuilt: "]);
 }
 

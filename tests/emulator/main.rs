@@ -7,3 +7,5 @@ mod say;
 mod selftest;
 mod streams;
 mod words;
+#[path = "../common/wrapped.rs"]
+mod wrapped;

@@ -1,11 +1,12 @@
 //! Streams run late and in any order that events allow; memory has its limits; a failure is final.
 
 use crate::selftest::SCHEDULES;
+use crate::wrapped::{Call, Hooks, Wrapped};
 use dctflow::abi::*;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
-use dctflow::device::{Device, DeviceBuffer, Event, Grid, PinnedBuffer, Stream, StreamOperation, TraceDetail};
+use dctflow::device::{Device, DeviceBuffer, Event, Gate, Grid, PinnedBuffer, Stream, StreamOperation, TraceDetail};
 use dctflow::{ErrorKind, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 fn device(schedule: Schedule) -> Arc<dyn Device> {
     Emulator::with_schedule(schedule).unwrap()
@@ -336,6 +337,48 @@ fn a_trace_tells_when_and_how_much() {
             assert!(spans.iter().all(|span| span.began.is_zero() && span.time.is_zero()));
         }
     }
+}
+
+/// Sees what a stream is held by.
+#[derive(Default)]
+struct Held(Mutex<Vec<Arc<Gate>>>);
+
+impl Hooks for Held {
+    fn around<R>(&self, _: Call, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    fn hold(&self, gate: &Arc<Gate>) {
+        self.0.lock().unwrap().push(Arc::clone(gate));
+    }
+}
+
+#[test]
+fn a_traced_stream_is_held_from_its_first_operation_until_somebody_waits() {
+    let wrapped = Wrapped::new(EmulatorOptions::default(), Held::default());
+    let device: Arc<dyn Device> = wrapped.clone();
+    let stream = Stream::new(&device).unwrap();
+    let buffer = DeviceBuffer::new(&device, 64).unwrap();
+    let gates = || wrapped.hooks.0.lock().unwrap().clone();
+    for (detail, num_holds) in [(TraceDetail::Operations, 1), (TraceDetail::Phases, 2), (TraceDetail::Submissions, 2)] {
+        stream.start_trace(detail).unwrap();
+        // Nothing is there to be held yet: stages wait for the batch before.
+        stream.synchronize().unwrap();
+        stream.fill(buffer.all(), 1).unwrap();
+        stream.fill(buffer.all(), 2).unwrap();
+        assert_eq!(gates().len(), num_holds, "{detail:?}: once, and only for times");
+        assert_eq!(gates().last().unwrap().is_open(), detail == TraceDetail::Submissions, "{detail:?}");
+        if detail == TraceDetail::Phases {
+            stream.synchronize().unwrap();
+            assert!(gates().last().unwrap().is_open(), "who waits in between waits for the device only");
+        }
+        stream.finish_trace().unwrap();
+        assert!(gates().iter().all(|gate| gate.is_open()));
+    }
+    stream.start_trace(TraceDetail::Operations).unwrap();
+    stream.fill(buffer.all(), 1).unwrap();
+    drop(stream);
+    assert!(gates().last().unwrap().is_open(), "a trace that is dropped holds nothing");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use dctflow::{Error, ErrorKind, Result};
 use serde::Serialize;
 
-use super::record::{Measurement, Record, Scenario, Settings};
+use super::record::{Gpu, Measurement, Record, Scenario, Settings};
 use super::stats::{Ratio, welch_ratio};
 use crate::cli::Done;
 use crate::cli::output::{Output, say};
@@ -21,7 +21,7 @@ pub struct Args {
     /// Records after.
     #[arg(value_name = "B.json")]
     after: PathBuf,
-    /// Exit with status 1 if anything is slower, at 95 % confidence, by more than so many per cent.
+    /// Exit with status 1 unless everything that A has was measured again and is not slower, at 95 % confidence, by more than so many per cent.
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_if_slower: Option<f64>,
     /// One JSON object per pair of measurements.
@@ -33,7 +33,8 @@ const EXAMPLES: &str = "\
 Measurements are paired by scenario and settings. What is compared is the rate, or for `latency` the
 median latency, by Welch's t-test over the windows of the measurements; where a file holds the same
 measurement of several runs, over the runs. Windows of one run know nothing of what changes
-between runs: for small differences, record A and B in turns, several times, into two files.
+between runs: for small differences, record A and B in turns, three times or more, into two files.
+As a gate (--fail-if-slower), what cannot be told fails: a measurement that B lacks, too few runs.
 
 Examples:
   dctflow bench --json > a.json
@@ -53,8 +54,8 @@ enum Verdict {
     Faster,
     Slower,
     NoDifference,
-    /// Fewer than three windows.
-    TooFewWindows,
+    /// Fewer than three windows or, of several runs, runs.
+    TooFewSamples,
 }
 
 /// One pair of measurements.
@@ -126,7 +127,7 @@ impl Comparison {
     fn new(settings: &Settings, before: &Samples<'_>, after: &Samples<'_>) -> Self {
         let ratio = welch_ratio(&after.speeds(), &before.speeds());
         let mut caveats: Vec<String> = [before.doubts("A"), after.doubts("B")].into_iter().flatten().collect();
-        caveats.extend(differences(before.runs[0].0, after.runs[0].0));
+        caveats.extend(differences(before.runs[0], after.runs[0]));
         Self {
             settings: settings.clone(),
             of: if before.is_latency() { "latency_ms_p50" } else { "images_per_s" },
@@ -140,9 +141,9 @@ impl Comparison {
         }
     }
 
-    fn is_slower_by(&self, percent: f64) -> bool {
-        let limit = 1.0 - percent / 100.0;
-        self.verdict == Verdict::Slower && self.speedup.is_some_and(|speedup| speedup < limit)
+    /// Whether a gate lets it pass: not where the whole interval lies below the limit, nor where there is none.
+    fn passes(&self, percent: f64) -> bool {
+        self.high.is_some_and(|high| high >= 1.0 - percent / 100.0)
     }
 
     fn line(&self) -> String {
@@ -151,7 +152,7 @@ impl Comparison {
             Verdict::Faster => "faster",
             Verdict::Slower => "slower",
             Verdict::NoDifference => "no difference",
-            Verdict::TooFewWindows => "too few windows to tell",
+            Verdict::TooFewSamples => "too few windows or runs to tell: take one run a side, or three",
         };
         let interval = match (self.speedup, self.low, self.high) {
             (Some(speedup), Some(low), Some(high)) => format!(": {speedup:.3} x (95 %: {low:.3} to {high:.3})"),
@@ -167,20 +168,32 @@ impl Comparison {
 
 fn verdict(ratio: Option<Ratio>) -> Verdict {
     match ratio {
-        None => Verdict::TooFewWindows,
+        None => Verdict::TooFewSamples,
         Some(Ratio { low, .. }) if low > 1.0 => Verdict::Faster,
         Some(Ratio { high, .. }) if high < 1.0 => Verdict::Slower,
         Some(_) => Verdict::NoDifference,
     }
 }
 
-/// What differs between two records besides the program.
-fn differences(a: &Record, b: &Record) -> Vec<String> {
-    let gpu = |record: &Record| record.gpu.as_ref().map_or(String::new(), |gpu| gpu.name.clone());
+/// What differs between two measurements besides the program.
+fn differences((a, a_result): (&Record, &Measurement), (b, b_result): (&Record, &Measurement)) -> Vec<String> {
+    fn gpu<T>(record: &Record, field: impl Fn(&Gpu) -> T) -> Option<T> {
+        record.gpu.as_ref().map(field)
+    }
+    let clock = |result: &Measurement| result.gpu.as_ref().and_then(|used| used.sm_clock_mhz_mean);
+    let is_near = |a: Option<f64>, b: Option<f64>, share: f64| match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() <= share * a.abs().max(b.abs()),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    let power_limit = |record: &Record| gpu(record, |gpu| gpu.power_limit_watts).flatten();
     let checks = [
         ("the files differ", a.data.sha256 == b.data.sha256),
         ("the CPUs differ", a.machine.cpu == b.machine.cpu && a.machine.cores == b.machine.cores),
-        ("the GPUs differ", gpu(a) == gpu(b)),
+        ("the GPUs differ", gpu(a, |gpu| gpu.name.clone()) == gpu(b, |gpu| gpu.name.clone())),
+        ("the GPU's drivers differ", gpu(a, |gpu| gpu.driver.clone()) == gpu(b, |gpu| gpu.driver.clone())),
+        ("the GPU's power limits differ", is_near(power_limit(a), power_limit(b), 0.0)),
+        ("the GPU's clocks differ by more than 2 %", is_near(clock(a_result), clock(b_result), 0.02)),
+        ("the same load is another rate of arrivals", is_near(a_result.offered_per_s, b_result.offered_per_s, 0.01)),
         ("one build is optimised and the other is not", a.build == b.build),
     ];
     checks.into_iter().filter(|(_, is_same)| !is_same).map(|(what, _)| what.to_string()).collect()
@@ -189,7 +202,7 @@ fn differences(a: &Record, b: &Record) -> Vec<String> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Done> {
     let (before, after) = (Record::read(&args.before)?, Record::read(&args.after)?);
-    let comparisons = compare(&before, &after);
+    let (comparisons, num_missing) = compare(&before, &after);
     if comparisons.is_empty() {
         let message = "the records have no measurement in common: record both with the same scenario and settings";
         return Err(Error::new(ErrorKind::Usage, message));
@@ -199,14 +212,15 @@ pub fn run(args: &Args) -> Result<Done> {
         if args.json { out.object(comparison)? } else { out.line(comparison.line())? }
     }
     out.flush()?;
-    let is_failure = args.fail_if_slower.is_some_and(|percent| comparisons.iter().any(|c| c.is_slower_by(percent)));
+    let passes = |percent| num_missing == 0 && comparisons.iter().all(|comparison| comparison.passes(percent));
+    let is_failure = args.fail_if_slower.is_some_and(|percent| !passes(percent));
     Ok(if is_failure { Done::NotEverything } else { Done::Everything })
 }
 
-/// All measurements that both sides have, in A's order.
-fn compare(before: &[Record], after: &[Record]) -> Vec<Comparison> {
+/// All measurements that both sides have, in A's order, and how many B lacks. Standard error names what only one side has.
+fn compare(before: &[Record], after: &[Record]) -> (Vec<Comparison>, usize) {
     let mut seen: Vec<&Settings> = Vec::new();
-    let mut comparisons = Vec::new();
+    let (mut comparisons, mut num_missing) = (Vec::new(), 0);
     for settings in before.iter().flat_map(|record| record.results.iter().map(|result| &result.settings)) {
         if seen.contains(&settings) {
             continue;
@@ -215,9 +229,17 @@ fn compare(before: &[Record], after: &[Record]) -> Vec<Comparison> {
         let (a, b) = (Samples::of(before, settings), Samples::of(after, settings));
         if b.runs.is_empty() {
             say(format_args!("only in A: {}", settings.name()));
+            num_missing += 1;
         } else {
             comparisons.push(Comparison::new(settings, &a, &b));
         }
     }
-    comparisons
+    let mut only_after: Vec<&Settings> = Vec::new();
+    for settings in after.iter().flat_map(|record| record.results.iter().map(|result| &result.settings)) {
+        if !seen.contains(&settings) && !only_after.contains(&settings) {
+            say(format_args!("only in B: {}", settings.name()));
+            only_after.push(settings);
+        }
+    }
+    (comparisons, num_missing)
 }

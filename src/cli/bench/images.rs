@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dctflow::Result;
 use dctflow::jpeg::{EntropyCoding, Frame, Header, Limits, Process};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::record::DataSet;
+use super::record::{DataSet, SizeClass};
 use super::stats::Sorted;
 use crate::cli::held::read_files;
 use crate::cli::progress;
 
 /// A file, and the number of its pixels (0 if it is no JPEG).
+#[derive(Clone)]
 pub struct File {
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
     pub num_pixels: u64,
 }
 
@@ -54,7 +56,7 @@ impl Images {
                     Ok(Header { frame, .. }) => (u64::from(frame.width) * u64::from(frame.height), kind(&frame)),
                     Err(reason) => (0, format!("no image: {}", reason.code())),
                 };
-                (File { bytes, num_pixels }, digest, kind)
+                (File { bytes: Arc::new(bytes), num_pixels }, digest, kind)
             })
             .collect();
         let mut sha256 = Sha256::new();
@@ -73,10 +75,19 @@ impl Images {
             file_bytes_p5: sizes.quantile(0.05) as u64,
             file_bytes_p50: sizes.quantile(0.5) as u64,
             file_bytes_p95: sizes.quantile(0.95) as u64,
+            file_bytes_histogram: histogram(described.iter().map(|(file, ..)| file.bytes.len() as u64)),
             kinds,
         };
         Self { files: described.into_iter().map(|(file, ..)| file).collect(), about }
     }
+}
+
+/// Sizes by powers of two.
+fn histogram(sizes: impl Iterator<Item = u64>) -> Vec<SizeClass> {
+    let mut classes: BTreeMap<u32, u64> = BTreeMap::new();
+    sizes.for_each(|size| *classes.entry(size.max(1).ilog2()).or_default() += 1);
+    let class = |(power, files): (u32, u64)| SizeClass { from_bytes: 1 << power, to_bytes: 2 << power, files };
+    classes.into_iter().map(class).collect()
 }
 
 /// Process, entropy coding unless Huffman, and sampling.
@@ -93,6 +104,12 @@ fn kind(frame: &Frame) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_counted_by_powers_of_two() {
+        let class = |from_bytes, files| SizeClass { from_bytes, to_bytes: 2 * from_bytes, files };
+        assert_eq!(histogram([1024, 2047, 2048, 1, 0].into_iter()), [class(1, 2), class(1024, 2), class(2048, 1)]);
+    }
 
     #[test]
     fn a_data_set_is_described_and_has_an_identity() {

@@ -13,11 +13,12 @@ use dctflow::session::{Batch, Session, Ticket};
 use dctflow::synth::Random;
 
 use super::images::File;
+use super::machine::GpuWatch;
 use super::measure::{Meter, Tally};
 use super::record::{Measurement, Reason, Settings, WarmUp};
 use super::workload::{Reading, outcome_word};
 
-/// The measured time is cut into so many windows, by the time of arrival.
+/// The measured time is cut into so many windows.
 const NUM_WINDOWS: u32 = 10;
 
 /// Answering less than this share of what is offered is no steady state: the queue grows.
@@ -49,6 +50,7 @@ struct Answer {
     request: Request,
     at: Instant,
     outcome: String,
+    is_real: bool,
 }
 
 /// What came of all requests.
@@ -59,14 +61,18 @@ struct Served {
 }
 
 impl OpenLoop<'_> {
-    /// Sends images for so long, and waits for their answers. The session is warm: it has just run at its highest rate.
-    pub fn measure(&self, settings: Settings) -> Result<Measurement> {
-        let warm_up = WarmUp { seconds: 0.0, windows: 0, steady: true };
-        let meter = Meter::start(warm_up, Reading::of(self.session));
+    /// Sends images for so long, and waits for their answers. The session is warm: `warm_up` is that of its highest rate, at which it has just run.
+    pub fn measure(&self, settings: Settings, warm_up: WarmUp, gpu: Option<&GpuWatch>) -> Result<Measurement> {
+        let meter = Meter::start(warm_up, Reading::of(self.session), gpu);
         let start = Instant::now();
-        let (tallies, answered_share) = self.tally(self.serve(start)?, start);
-        let mut measurement = meter.stop(settings, tallies, Reading::of(self.session));
+        let served = self.serve(start)?;
+        let num_worked = served.answers.iter().filter(|answer| answer.is_real).count() as u64;
+        let mean_batch = num_worked as f64 / served.num_batches.max(1) as f64;
+        let answered_share = self.answered_share(&served, start);
+        let tallies = self.tally(served, start);
+        let mut measurement = meter.stop(settings, tallies, Reading::of(self.session), Some(num_worked));
         measurement.offered_per_s = Some(self.rate_per_s);
+        measurement.mean_batch = mean_batch;
         if answered_share < MIN_ANSWERED_SHARE {
             let share = 100.0 * answered_share;
             let message =
@@ -77,34 +83,33 @@ impl OpenLoop<'_> {
         Ok(measurement)
     }
 
-    /// The answers by windows of arrival, and the share of images that were answered before the end of the arrivals, or soon after.
-    fn tally(&self, served: Served, start: Instant) -> (Vec<Tally>, f64) {
+    /// In windows: images by when they were answered, so that their rate is the program's and not that of the arrivals; latencies and outcomes
+    /// by when they arrived, so that none is left out because its answer was late.
+    fn tally(&self, served: Served, start: Instant) -> Vec<Tally> {
         let window = self.duration / NUM_WINDOWS;
-        let mut tallies: Vec<Tally> = (0..NUM_WINDOWS).map(|_| Tally::default()).collect();
-        let mean_batch = served.answers.len() as f64 / served.num_batches.max(1) as f64;
-        // Waiting for a batch mate is no overload.
-        let last = start + self.duration + window;
-        let (mut num_images, mut num_in_time) = (0u64, 0u64);
-        for Answer { request, at, outcome } in served.answers {
-            let since = request.intended.duration_since(start);
-            let window_idx = (since.as_secs_f64() / window.as_secs_f64()) as usize;
-            let Some(tally) = tallies.get_mut(window_idx) else { continue };
-            let file = &self.files[request.file_idx];
-            tally.images += 1;
-            tally.bytes += file.bytes.len() as u64;
-            tally.pixels += file.num_pixels;
-            tally.latencies_ms.push(at.duration_since(request.intended).as_secs_f64() * 1000.0);
-            *tally.outcomes.entry(outcome).or_default() += 1;
-            num_images += 1;
-            num_in_time += u64::from(at <= last);
+        let new = || Tally { seconds: window.as_secs_f64(), ..Tally::default() };
+        let mut tallies: Vec<Tally> = (0..NUM_WINDOWS).map(|_| new()).collect();
+        let window_of = |at: Instant| (at.duration_since(start).as_secs_f64() / window.as_secs_f64()) as usize;
+        for Answer { request, at, outcome, is_real } in served.answers {
+            if let Some(tally) = tallies.get_mut(window_of(request.intended)) {
+                tally.latencies_ms.push(at.duration_since(request.intended).as_secs_f64() * 1000.0);
+                *tally.outcomes.entry(outcome).or_default() += 1;
+            }
+            if let Some(tally) = tallies.get_mut(window_of(at)).filter(|_| is_real) {
+                let file = &self.files[request.file_idx];
+                tally.images += 1;
+                tally.bytes += file.bytes.len() as u64;
+                tally.pixels += file.num_pixels;
+            }
         }
-        for tally in &mut tallies {
-            tally.seconds = window.as_secs_f64();
-        }
-        if let Some(first) = tallies.first_mut() {
-            first.batches = ((num_images as f64 / mean_batch) as u64).max(1);
-        }
-        (tallies, num_in_time as f64 / num_images.max(1) as f64)
+        tallies
+    }
+
+    /// The share of images that were answered before the end of the arrivals, or soon after: waiting for a batch mate is no overload.
+    fn answered_share(&self, served: &Served, start: Instant) -> f64 {
+        let last = start + self.duration + self.duration / NUM_WINDOWS;
+        let in_time = served.answers.iter().filter(|answer| answer.is_real && answer.at <= last).count();
+        in_time as f64 / served.answers.len().max(1) as f64
     }
 
     /// Sends, gathers, submits and collects, each in a thread of its own.
@@ -128,7 +133,7 @@ impl OpenLoop<'_> {
             drop(submitted);
             let _ = arrivals.join();
             let at = Instant::now();
-            let unanswered = |request| Answer { request, at, outcome: "failed:unanswered".into() };
+            let unanswered = |request| Answer { request, at, outcome: "failed:unanswered".into(), is_real: false };
             let answers = given_up.into_iter().chain(arrived.try_iter()).map(unanswered).collect();
             let mut all = Served { answers, num_batches: 0 };
             for collector in collectors {
@@ -204,7 +209,10 @@ fn collect(tickets: &Mutex<Receiver<(Vec<Request>, Ticket)>>, free: SyncSender<(
         let outcomes = ticket.wait()?;
         let at = Instant::now();
         let answers = requests.into_iter().zip(&outcomes);
-        served.answers.extend(answers.map(|(request, outcome)| Answer { request, at, outcome: outcome_word(outcome) }));
+        served.answers.extend(answers.map(|(request, outcome)| {
+            let outcome = outcome_word(outcome);
+            Answer { request, at, outcome, is_real: true }
+        }));
         served.num_batches += 1;
         // Nobody waits for a place once all images were gathered.
         let _ = free.send(());

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::ops::RangeInclusive;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
-use dctflow::session::DeviceChoice;
+use dctflow::session::{Device, DeviceChoice};
 
-use super::record::{Gpu, Machine, Reason};
+use super::record::{Gpu, GpuUse, Machine, Reason};
+use super::stats::mean;
 
 /// More than this share of the CPUs taken by others makes a measurement invalid.
 const MAX_OTHERS_SHARE: f64 = 0.05;
@@ -78,25 +82,30 @@ pub fn reset_peak_memory() {
 }
 
 /// The GPU of a device; null with a reason where none is used or nothing is known of it.
-pub fn gpu(device: DeviceChoice, absent: &mut BTreeMap<String, String>) -> Option<Gpu> {
-    let DeviceChoice::Cuda(index) = device else {
-        absent.insert("gpu".into(), format!("the device is {device}"));
+pub fn gpu(device: &Device, absent: &mut BTreeMap<String, String>) -> Option<Gpu> {
+    if !matches!(device.kind, DeviceChoice::Cuda(_)) {
+        absent.insert("gpu".into(), format!("the device is {}", device.kind));
         return None;
-    };
-    let gpu = query_gpu(index);
+    }
+    let gpu = query_gpu(device);
     if gpu.is_none() {
         absent.insert("gpu".into(), "nvidia-smi did not answer".into());
     }
     gpu
 }
 
-fn query_gpu(index: u32) -> Option<Gpu> {
+/// `nvidia-smi` about this GPU and no other: it counts all GPUs of the machine, and not as CUDA does.
+fn nvidia_smi(device: &Device, fields: &str) -> Option<Command> {
+    let id = device.handle.as_ref()?.info().pci_bus_id.clone()?;
+    let mut command = Command::new("nvidia-smi");
+    command.args([&format!("--id={id}"), &format!("--query-gpu={fields}"), "--format=csv,noheader,nounits"]);
+    Some(command)
+}
+
+fn query_gpu(device: &Device) -> Option<Gpu> {
     const FIELDS: &str =
         "name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,power.draw,temperature.gpu";
-    let output = Command::new("nvidia-smi")
-        .args([&format!("--id={index}"), &format!("--query-gpu={FIELDS}"), "--format=csv,noheader,nounits"])
-        .output()
-        .ok()?;
+    let output = nvidia_smi(device, FIELDS)?.output().ok()?;
     parse_gpu(std::str::from_utf8(&output.stdout).ok()?)
 }
 
@@ -118,20 +127,127 @@ fn parse_gpu(line: &str) -> Option<Gpu> {
     })
 }
 
+/// Watches a GPU, twice a second, until it is dropped.
+pub struct GpuWatch {
+    child: Child,
+    samples: Arc<Mutex<Vec<(Instant, GpuSample)>>>,
+}
+
+/// One line of `nvidia-smi`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct GpuSample {
+    sm_clock_mhz: Option<f64>,
+    memory_clock_mhz: Option<f64>,
+    power_watts: Option<f64>,
+    temperature_celsius: Option<f64>,
+    /// Bits of `nvmlClocksEventReasons`.
+    reasons: u64,
+}
+
+/// Bits, names, and whether a measurement is doubtful for it: a power limit is the board's own, and part of what it can do.
+const THROTTLE_REASONS: [(u64, &str, bool); 5] = [
+    (0x04, "sw_power_cap", false),
+    (0x08, "hw_slowdown", true),
+    (0x20, "sw_thermal_slowdown", true),
+    (0x40, "hw_thermal_slowdown", true),
+    (0x80, "hw_power_brake_slowdown", true),
+];
+
+impl GpuWatch {
+    /// `None` where there is no GPU, or no `nvidia-smi`.
+    pub fn start(device: &Device) -> Option<Self> {
+        const FIELDS: &str = "clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_event_reasons.active";
+        let mut command = nvidia_smi(device, FIELDS)?;
+        command.arg("--loop-ms=500");
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Option<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let lines = BufReader::new(child.stdout.take()?).lines();
+        let samples = Arc::<Mutex<Vec<_>>>::default();
+        let shared = Arc::clone(&samples);
+        let read = move || {
+            for sample in lines.map_while(std::result::Result::ok).filter_map(|line| GpuSample::parse(&line)) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), sample));
+            }
+        };
+        // It ends with the child's output.
+        std::thread::Builder::new().name("nvidia-smi".into()).spawn(read).ok()?;
+        Some(Self { child, samples })
+    }
+
+    /// What was seen since then. `None`: nothing.
+    pub fn since(&self, start: Instant) -> Option<GpuUse> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen: Vec<GpuSample> = samples.iter().filter(|(at, _)| *at >= start).map(|(_, sample)| *sample).collect();
+        drop(samples);
+        let values = |field: fn(&GpuSample) -> Option<f64>| seen.iter().filter_map(field).collect::<Vec<f64>>();
+        let some = |values: &[f64], of: fn(&[f64]) -> f64| (!values.is_empty()).then(|| of(values));
+        let most: fn(&[f64]) -> f64 = |values| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let least: fn(&[f64]) -> f64 = |values| values.iter().copied().fold(f64::INFINITY, f64::min);
+        let (sm, memory) = (values(|sample| sample.sm_clock_mhz), values(|sample| sample.memory_clock_mhz));
+        let (power, heat) = (values(|sample| sample.power_watts), values(|sample| sample.temperature_celsius));
+        let reasons = seen.iter().fold(0, |all, sample| all | sample.reasons);
+        let names = THROTTLE_REASONS.iter().filter(|(bit, ..)| reasons & bit != 0).map(|(_, name, _)| (*name).into());
+        (!seen.is_empty()).then(|| GpuUse {
+            samples: seen.len() as u64,
+            sm_clock_mhz_min: some(&sm, least),
+            sm_clock_mhz_mean: some(&sm, mean),
+            memory_clock_mhz_mean: some(&memory, mean),
+            power_watts_mean: some(&power, mean),
+            power_watts_max: some(&power, most),
+            temperature_celsius_max: some(&heat, most),
+            throttle_reasons: names.collect(),
+        })
+    }
+}
+
+impl Drop for GpuWatch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl GpuSample {
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let [sm, memory, power, temperature, reasons] = fields[..] else { return None };
+        let reasons = reasons.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        Some(Self {
+            sm_clock_mhz: sm.parse().ok(),
+            memory_clock_mhz: memory.parse().ok(),
+            power_watts: power.parse().ok(),
+            temperature_celsius: temperature.parse().ok(),
+            reasons: reasons.unwrap_or(0),
+        })
+    }
+}
+
+/// What of a GPU's use makes a measurement doubtful.
+pub fn gpu_doubt(used: &GpuUse) -> Option<Reason> {
+    let is_doubt = |name: &&String| THROTTLE_REASONS.iter().any(|(_, known, doubtful)| known == *name && *doubtful);
+    let names: Vec<&str> = used.throttle_reasons.iter().filter(is_doubt).map(String::as_str).collect();
+    let message = format!("the GPU's clocks were held down: {}", names.join(", "));
+    (!names.is_empty()).then(|| Reason::new("throttled-gpu", message))
+}
+
 /// A reading of the counters that tell who used the CPUs.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuUse {
     at: Instant,
     own: ProcessTime,
-    /// Seconds of all CPUs together: busy with anything, and taken by the hypervisor.
-    system: Option<(f64, f64)>,
+    /// Of the CPUs that this process may use.
+    system: Option<SystemUse>,
     throttled_us: Option<u64>,
 }
 
 impl CpuUse {
     pub fn now() -> Self {
         let throttled_us = cgroup_throttled_us();
-        Self { at: Instant::now(), own: ProcessTime::now(), system: parse_stat(&read("/proc/stat")), throttled_us }
+        let system = parse_stat(&read("/proc/stat"), &allowed_cpus(&read("/proc/self/status")));
+        Self { at: Instant::now(), own: ProcessTime::now(), system, throttled_us }
     }
 
     /// CPU time of this process since the reading.
@@ -143,15 +259,15 @@ impl CpuUse {
     pub fn disturbances(&self) -> Vec<Reason> {
         let now = Self::now();
         let mut reasons = Vec::new();
-        let capacity_s = now.at.duration_since(self.at).as_secs_f64() * num_cores() as f64;
-        if let (Some((busy, stolen)), Some((busy_now, stolen_now))) = (self.system, now.system) {
+        if let (Some(before), Some(after)) = (self.system, now.system) {
+            let capacity_s = now.at.duration_since(self.at).as_secs_f64() * f64::from(after.num_cpus.max(1));
             let own_s = self.own.elapsed().as_secs_f64();
-            let others = (busy_now - busy - own_s) / capacity_s;
+            let others = (after.busy_s - before.busy_s - own_s) / capacity_s;
             if others > MAX_OTHERS_SHARE {
                 let message = format!("other processes took {:.0} % of the CPUs", 100.0 * others);
                 reasons.push(Reason::new("busy-machine", message));
             }
-            let stolen = (stolen_now - stolen) / capacity_s;
+            let stolen = (after.stolen_s - before.stolen_s) / capacity_s;
             if stolen > MAX_STOLEN_SHARE {
                 let message = format!("the hypervisor took {:.0} % of the CPUs", 100.0 * stolen);
                 reasons.push(Reason::new("stolen-cpu", message));
@@ -167,12 +283,43 @@ impl CpuUse {
     }
 }
 
-/// Busy and stolen seconds from the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
-fn parse_stat(text: &str) -> Option<(f64, f64)> {
-    let ticks: Vec<f64> =
-        text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|n| n.parse().ok()).collect();
-    let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = ticks[..] else { return None };
-    Some(((user + nice + system + irq + softirq) / TICKS_PER_SECOND, steal / TICKS_PER_SECOND))
+/// What happened to some CPUs so far, all together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct SystemUse {
+    num_cpus: u32,
+    /// With anything.
+    busy_s: f64,
+    /// Taken by the hypervisor.
+    stolen_s: f64,
+}
+
+/// From the lines `cpuN user nice system idle iowait irq softirq steal` of `/proc/stat`, of those CPUs that are allowed: the file tells of the
+/// whole host, also where this process has a part of it. Without a list, all.
+fn parse_stat(text: &str, allowed: &[RangeInclusive<u32>]) -> Option<SystemUse> {
+    let mut sum = SystemUse { num_cpus: 0, busy_s: 0.0, stolen_s: 0.0 };
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let Some(cpu) = words.next().and_then(|name| name.strip_prefix("cpu")?.parse::<u32>().ok()) else { continue };
+        if !allowed.is_empty() && !allowed.iter().any(|range| range.contains(&cpu)) {
+            continue;
+        }
+        let ticks: Vec<f64> = words.map_while(|n| n.parse().ok()).collect();
+        let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = ticks[..] else { return None };
+        sum.num_cpus += 1;
+        sum.busy_s += (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+        sum.stolen_s += steal / TICKS_PER_SECOND;
+    }
+    (sum.num_cpus > 0).then_some(sum)
+}
+
+/// The line `Cpus_allowed_list: 0-3,8` of `/proc/self/status`.
+fn allowed_cpus(status: &str) -> Vec<RangeInclusive<u32>> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.trim().split(',').filter_map(range).collect()
 }
 
 /// How long this process's control group was held back so far (cgroup v2, cpu.max).
@@ -189,10 +336,18 @@ mod tests {
 
     #[test]
     fn the_counters_of_linux_are_read() {
-        let text = "cpu  100 20 30 4000 50 6 7 80 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(parse_stat(text), Some((1.63, 0.8)));
-        assert_eq!(parse_stat("intr 1"), None);
-        assert_eq!(parse_stat("cpu  1 2"), None);
+        let text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 20 30 4000 50 6 7 80 9 10\ncpu1 100 0 0 0 0 0 0 20\ncpu11 1 0 0 0 0 0 0 0\nintr 1";
+        let parse_stat = |text: &str, allowed: &[RangeInclusive<u32>]| {
+            let SystemUse { num_cpus, busy_s, stolen_s } = parse_stat(text, allowed)?;
+            Some((num_cpus, (busy_s * TICKS_PER_SECOND).round(), (stolen_s * TICKS_PER_SECOND).round()))
+        };
+        assert_eq!(parse_stat(text, &[]), Some((3, 264.0, 100.0)));
+        assert_eq!(parse_stat(text, &[0..=0]), Some((1, 163.0, 80.0)), "others have the rest of the host");
+        assert_eq!(parse_stat(text, &[1..=1, 11..=11]), Some((2, 101.0, 20.0)));
+        assert_eq!(parse_stat("intr 1", &[]), None);
+        assert_eq!(parse_stat("cpu0  1 2", &[]), None);
+        assert_eq!(allowed_cpus("Cpus_allowed:\tff\nCpus_allowed_list:\t0-3,8\n"), [0..=3, 8..=8]);
+        assert_eq!(allowed_cpus("Name: x"), []);
     }
 
     #[test]
@@ -205,9 +360,29 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_gpu_is_watched_while_it_works() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo '1980, 3201, 500.0, 40, 0x0000000000000000'; echo '1500, 3201, [N/A], 60, 0x0000000000000024'; echo x; sleep 60"]);
+        let watch = GpuWatch::of(command).unwrap();
+        while watch.since(start).is_none_or(|used| used.samples < 2) {
+            assert!(start.elapsed() < Duration::from_secs(20), "two lines were written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let used = watch.since(start).unwrap();
+        assert_eq!((used.samples, used.sm_clock_mhz_min, used.sm_clock_mhz_mean), (2, Some(1500.0), Some(1740.0)));
+        assert_eq!((used.power_watts_mean, used.temperature_celsius_max), (Some(500.0), Some(60.0)));
+        assert_eq!(used.throttle_reasons, ["sw_power_cap", "sw_thermal_slowdown"]);
+        let doubt = gpu_doubt(&used).unwrap();
+        assert!(doubt.code == "throttled-gpu" && doubt.message.ends_with("down: sw_thermal_slowdown"), "{doubt:?}");
+        assert!(watch.since(Instant::now()).is_none());
+    }
+
+    #[test]
     fn what_is_no_gpu_has_a_reason() {
         let mut absent = BTreeMap::new();
-        assert!(gpu(DeviceChoice::Cpu, &mut absent).is_none());
+        assert!(gpu(&DeviceChoice::Cpu.resolve().unwrap(), &mut absent).is_none());
         assert_eq!(absent["gpu"], "the device is cpu");
     }
 

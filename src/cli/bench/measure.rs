@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::iter::Cycle;
 use std::slice::Iter;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dctflow::Result;
 
 use super::images::File;
-use super::machine::{self, CpuUse};
+use super::machine::{self, CpuUse, GpuWatch};
 use super::record::{Latency, Measurement, Reason, Scenario, Settings, Stage, WarmUp, Window};
 use super::stats::{Sorted, cv};
 use super::workload::{Finished, Reading, Workload};
@@ -28,6 +28,9 @@ const MAX_WARM_UP: u32 = 3;
 
 /// Less measured time is too short for a valid result.
 const MIN_VALID_SECONDS: f64 = 5.0;
+
+/// So is less warm-up: three windows may agree before caches are full and clocks are up.
+pub const MIN_WARM_UP: Duration = Duration::from_secs(5);
 
 /// Fewer windows are too few for a valid result.
 const MIN_VALID_WINDOWS: usize = 5;
@@ -97,26 +100,45 @@ impl<'a> Batches<'a> {
     }
 }
 
+/// How long it takes.
+#[derive(Clone, Copy)]
+pub struct Timing {
+    /// That are measured.
+    pub duration: Duration,
+    /// Before them, at the least.
+    pub min_warm_up: Duration,
+}
+
 /// A clock that counts from the end of the warm-up.
-pub struct Meter {
+pub struct Meter<'a> {
     warm_up: WarmUp,
+    start: Instant,
+    gpu: Option<&'a GpuWatch>,
     cpu: CpuUse,
     reading: Reading,
 }
 
-impl Meter {
+impl<'a> Meter<'a> {
     /// Starts to count, from what the workload has counted so far.
-    pub fn start(warm_up: WarmUp, reading: Reading) -> Self {
+    pub fn start(warm_up: WarmUp, reading: Reading, gpu: Option<&'a GpuWatch>) -> Self {
         machine::reset_peak_memory();
-        Self { warm_up, cpu: CpuUse::now(), reading }
+        Self { warm_up, start: Instant::now(), gpu, cpu: CpuUse::now(), reading }
     }
 
-    /// Ends the counting: what was tallied, window by window, becomes a measurement.
-    pub fn stop(self, settings: Settings, tallies: Vec<Tally>, reading: Reading) -> Measurement {
+    /// Ends the counting: what was tallied, window by window, becomes a measurement. `num_worked`: images that work was done for until now, where
+    /// they are others than those that were answered in the measured time.
+    pub fn stop(
+        self,
+        settings: Settings,
+        tallies: Vec<Tally>,
+        reading: Reading,
+        num_worked: Option<u64>,
+    ) -> Measurement {
+        let gpu = self.gpu.and_then(|gpu| gpu.since(self.start));
         let windows: Vec<Window> = tallies.iter().map(Tally::window).collect();
         let all = Tally::join(tallies);
         // Few arrivals in a short time may be none.
-        let (images, seconds) = (all.images.max(1) as f64, all.seconds);
+        let (images, seconds) = (num_worked.unwrap_or(all.images).max(1) as f64, all.seconds);
         let stages = reading.stages.into_iter().zip(&self.reading.stages).map(|((name, end), (_, start))| {
             let seconds = end.saturating_sub(*start).as_secs_f64();
             Stage { name: name.into(), seconds, ms_per_image: seconds * 1000.0 / images }
@@ -149,7 +171,8 @@ impl Meter {
             peak_pinned_memory_bytes: devices.map(|(end, _)| end.peak_pinned_bytes),
             outcomes: all.outcomes,
             valid: false,
-            reasons: self.cpu.disturbances(),
+            reasons: self.cpu.disturbances().into_iter().chain(gpu.as_ref().and_then(machine::gpu_doubt)).collect(),
+            gpu,
             warm_up: self.warm_up,
             settings,
         };
@@ -187,6 +210,8 @@ fn doubts(measurement: &Measurement) -> Vec<Reason> {
     let is_short = *seconds < MIN_VALID_SECONDS || windows.len() < MIN_VALID_WINDOWS;
     let message = format!("{seconds:.1} s in {} windows; measure for longer (--duration)", windows.len());
     doubt(is_short, "too-short", message);
+    let message = format!("{:.1} s of warm-up; {} s are the least (--warm-up)", warm_up.seconds, MIN_WARM_UP.as_secs());
+    doubt(warm_up.seconds < MIN_WARM_UP.as_secs_f64(), "short-warm-up", message);
     doubt(!warm_up.steady, "not-steady", "the rate was not steady when the warm-up was over".into());
     // Random arrivals vary by themselves.
     let is_random = settings.arrivals.is_some_and(|arrivals| arrivals.is_random());
@@ -198,16 +223,18 @@ fn doubts(measurement: &Measurement) -> Vec<Reason> {
     reasons
 }
 
-/// Warms up, then measures for about `duration`; at least one batch.
+/// Warms up, then measures for about the time that is asked for; at least one batch.
 pub fn measure(
     workload: &mut dyn Workload,
     files: &[File],
     settings: Settings,
-    duration: Duration,
+    timing: Timing,
+    gpu: Option<&GpuWatch>,
 ) -> Result<Measurement> {
+    let duration = timing.duration;
     let mut batches = Batches { files: files.iter().cycle(), batch: settings.batch };
-    let warm_up = warm_up(workload, &mut batches, duration)?;
-    let meter = Meter::start(warm_up, workload.reading());
+    let warm_up = warm_up(workload, &mut batches, timing)?;
+    let meter = Meter::start(warm_up, workload.reading(), gpu);
     let bar = progress::seconds(duration.as_secs_f64()).with_message("measuring");
     let start = workload.now();
     let mut tallies = Vec::new();
@@ -216,16 +243,19 @@ pub fn measure(
         bar.set_position((workload.now() - start).as_millis() as u64);
     }
     bar.finish_and_clear();
-    Ok(meter.stop(settings, tallies, workload.reading()))
+    Ok(meter.stop(settings, tallies, workload.reading(), None))
 }
 
-/// Runs windows until the last three agree, or for too long.
-fn warm_up(workload: &mut dyn Workload, batches: &mut Batches<'_>, duration: Duration) -> Result<WarmUp> {
+/// Runs windows until the last three agree and the least time is over, or for too long.
+fn warm_up(workload: &mut dyn Workload, batches: &mut Batches<'_>, timing: Timing) -> Result<WarmUp> {
+    let Timing { duration, min_warm_up } = timing;
+    let max_warm_up = (MAX_WARM_UP * duration).max(min_warm_up);
     let spinner = progress::message("warming up");
     let start = workload.now();
     let mut rates = Vec::new();
     let mut steady = false;
-    while !steady && (rates.is_empty() || (workload.now() - start) < MAX_WARM_UP * duration) {
+    let passed = |workload: &dyn Workload| workload.now() - start;
+    while rates.is_empty() || passed(workload) < min_warm_up || (!steady && passed(workload) < max_warm_up) {
         rates.push(run_window(workload, batches, duration / NUM_WINDOWS)?.images_per_s());
         steady = is_steady(&rates);
     }
@@ -254,8 +284,6 @@ fn run_window(workload: &mut dyn Workload, batches: &mut Batches<'_>, time: Dura
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::super::workload::DeviceReading;
     use super::*;
 
@@ -295,18 +323,15 @@ mod tests {
     }
 
     fn sleep(fails_every: usize) -> Measurement {
-        let settings = Settings {
-            scenario: Scenario::Decode,
-            device: "cpu".into(),
-            model: None,
-            batch: 2,
-            in_flight: 1,
-            threads: 1,
-            arrivals: None,
-        };
-        let files = [File { bytes: vec![1], num_pixels: 1 }];
+        sleep_after(Duration::ZERO, fails_every)
+    }
+
+    fn sleep_after(min_warm_up: Duration, fails_every: usize) -> Measurement {
+        let settings = Settings { batch: 2, ..Settings::of(Scenario::Decode) };
+        let files = [File { bytes: vec![1].into(), num_pixels: 1 }];
         let mut sleeper = Sleeper { now: Instant::now(), num_batches: 0, fails_every };
-        measure(&mut sleeper, &files, settings, Duration::from_millis(300)).unwrap()
+        let timing = Timing { duration: Duration::from_millis(300), min_warm_up };
+        measure(&mut sleeper, &files, settings, timing, None).unwrap()
     }
 
     fn codes(measurement: &Measurement) -> Vec<&str> {
@@ -336,7 +361,7 @@ mod tests {
     fn doubtful_measurements_say_so() {
         let measured = sleep(2);
         assert!(!measured.valid);
-        for code in ["too-short", "failed-images"] {
+        for code in ["too-short", "short-warm-up", "failed-images"] {
             assert!(codes(&measured).contains(&code), "{measured:?}");
         }
         assert_eq!(codes(&measured).contains(&"debug-build"), cfg!(debug_assertions));
@@ -355,6 +380,13 @@ mod tests {
         assert!(!noisy(&measured));
         measured.settings.arrivals = Some(Arrivals::OneAtATime);
         assert!(noisy(&measured));
+    }
+
+    #[test]
+    fn the_warm_up_goes_on_for_the_least_time_though_windows_agree() {
+        let measured = sleep_after(MIN_WARM_UP, 1000);
+        assert!(measured.warm_up.steady && measured.warm_up.seconds >= 5.0, "{:?}", measured.warm_up);
+        assert!(!codes(&measured).contains(&"short-warm-up"));
     }
 
     #[test]

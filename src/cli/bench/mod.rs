@@ -15,6 +15,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -28,10 +29,11 @@ use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
 use super::held::commit;
 use super::output::{Output, say};
-use device::{DeviceClassify, DeviceFront};
+use device::DeviceScenario;
 use images::Images;
 use latency::OpenLoop;
-use measure::measure;
+use machine::GpuWatch;
+use measure::{MIN_WARM_UP, Timing, measure};
 use record::{Arrivals, Measurement, Record, Scenario, Settings};
 use workload::{EndToEnd, Front, Network, Workload};
 
@@ -48,7 +50,8 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Without a scenario: e2e. Files are in memory before the clock starts; those made without PATHS have
 the sizes, sampling, quality and tables of ImageNet's. Several values of --batch, --threads,
---network ... give a measurement each. It warms up until three windows agree within 5 %.
+--network ... give a measurement each. It warms up until three windows agree within 5 %, and for 5
+seconds at the least.
 
 Examples:
   dctflow bench
@@ -98,6 +101,12 @@ struct CommonArgs {
     /// Seconds that are measured, after the warm-up; less than 5 give no valid result.
     #[arg(long, value_name = "S", default_value = "10", value_parser = parse_seconds)]
     duration: Duration,
+    /// Seconds of warm-up, at the least; less than 5 give no valid result [default: 5, or --duration if that is less].
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    warm_up: Option<Duration>,
+    /// Write the record to a file too, after every measurement: whatever ends the run later costs none of them.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print the record, one JSON object.
     #[arg(long)]
     json: bool,
@@ -107,6 +116,16 @@ struct CommonArgs {
 struct DecodeArgs {
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    device: StageArgs,
+}
+
+/// How a part of the way runs on a device.
+#[derive(Debug, ClapArgs)]
+struct StageArgs {
+    /// Batches under way at the same time, each on a stream of its own; for devices.
+    #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
+    in_flight: Vec<NonZeroUsize>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -115,6 +134,8 @@ struct InputArgs {
     common: CommonArgs,
     #[command(flatten)]
     networks: NetworkArgs,
+    #[command(flatten)]
+    device: StageArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -194,7 +215,7 @@ pub fn run(args: &Args) -> Result<Done> {
     match &args.command {
         None => Bench::prepare(&args.e2e.common)?.e2e(&args.e2e),
         Some(Command::E2e(args)) => Bench::prepare(&args.common)?.e2e(args),
-        Some(Command::Decode(args)) => Bench::prepare(&args.common)?.decode(),
+        Some(Command::Decode(args)) => Bench::prepare(&args.common)?.decode(args),
         Some(Command::Input(args)) => Bench::prepare(&args.common)?.parts(args, Scenario::Input),
         Some(Command::Network(args)) => Bench::prepare(&args.common)?.parts(args, Scenario::Network),
         Some(Command::Latency(args)) => Bench::prepare(&args.common)?.latency(args),
@@ -210,6 +231,7 @@ struct Bench<'a> {
     images: Images,
     started_unix_s: u64,
     machine: record::Machine,
+    gpu: Option<GpuWatch>,
     results: Vec<Measurement>,
 }
 
@@ -223,71 +245,71 @@ impl<'a> Bench<'a> {
         let machine = machine::machine();
         let images = if common.paths.is_empty() { Images::made(common.images) } else { Images::read(&common.paths)? };
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Self { common, device, images, started_unix_s, machine, results: Vec::new() })
+        let gpu = GpuWatch::start(&device);
+        Ok(Self { common, device, images, started_unix_s, machine, gpu, results: Vec::new() })
     }
 
-    fn decode(mut self) -> Result<Done> {
-        for threads in self.thread_counts() {
-            for batch in &self.common.batch {
-                let pool = thread_pool(threads)?;
-                let settings = self.settings(Scenario::Decode, batch.get(), pool.current_num_threads());
-                let mut workload: Box<dyn Workload> = match &self.device.handle {
-                    Some(device) => Box::new(DeviceFront::decode(pool, device)?),
-                    None => Box::new(Front::decode(pool)),
-                };
-                self.measure(workload.as_mut(), settings)?;
-            }
-        }
-        self.finish()
+    fn decode(mut self, args: &DecodeArgs) -> Result<Done> {
+        let ran = self.for_each_stage_setting(&args.device, |bench, pool, settings| {
+            let settings = Settings { scenario: Scenario::Decode, ..settings };
+            let mut workload: Box<dyn Workload> = match &bench.device.handle {
+                Some(device) => Box::new(bench.scenario(pool, device, &settings).decode()?),
+                None => Box::new(Front::decode(pool)),
+            };
+            bench.measure(workload.as_mut(), settings)
+        });
+        self.finish(ran)
     }
 
     /// `input` or `network`.
-    fn parts(mut self, args: &InputArgs, scenario: Scenario) -> Result<Done> {
-        for model in args.networks.models() {
+    fn parts(mut self, args: &InputArgs, which: Scenario) -> Result<Done> {
+        let ran = args.networks.models().try_for_each(|model| {
             let model = model?;
-            for threads in self.thread_counts() {
-                for batch in &self.common.batch {
-                    let pool = thread_pool(threads)?;
-                    let settings = self.settings(scenario, batch.get(), pool.current_num_threads());
-                    let settings = Settings { model: Some(model.name.clone()), ..settings };
-                    let (weights, files, batch) = (&model.weights, &self.images.files, batch.get());
-                    let mut workload: Box<dyn Workload> = match (scenario, &self.device.handle) {
-                        (Scenario::Network, None) => Box::new(Network::new(pool, weights, files, batch)?),
-                        (Scenario::Network, Some(device)) => {
-                            Box::new(DeviceClassify::new(pool, device, weights, files, batch, self.common.ops)?)
-                        }
-                        (_, None) => Box::new(Front::input(pool, weights)),
-                        (_, Some(device)) => {
-                            Box::new(DeviceFront::input(pool, device, weights, batch, self.common.ops)?)
-                        }
-                    };
-                    self.measure(workload.as_mut(), settings)?;
-                }
-            }
-        }
-        self.finish()
+            let (weights, transform) = (&model.weights, model.weights.metadata().transform);
+            self.for_each_stage_setting(&args.device, |bench, pool, settings| {
+                let settings = Settings {
+                    scenario: which,
+                    model: Some(model.name.clone()),
+                    transform: Some(transform.to_string()),
+                    ..settings
+                };
+                let (files, batch) = (&bench.images.files, settings.batch);
+                let mut workload: Box<dyn Workload> = match (which, &bench.device.handle) {
+                    (Scenario::Network, None) => Box::new(Network::new(pool, weights, files, batch)?),
+                    (Scenario::Network, Some(device)) => {
+                        Box::new(bench.scenario(pool, device, &settings).network(weights, files)?)
+                    }
+                    (_, None) => Box::new(Front::input(pool, weights)),
+                    (_, Some(device)) => Box::new(bench.scenario(pool, device, &settings).input(weights)?),
+                };
+                bench.measure(workload.as_mut(), settings)
+            })
+        });
+        self.finish(ran)
     }
 
     fn e2e(mut self, args: &E2eArgs) -> Result<Done> {
-        self.for_each_session(&args.networks, &args.session, |bench, session, settings| {
+        let ran = self.for_each_session(&args.networks, &args.session, |bench, session, settings| {
             let mut workload = EndToEnd::new(session, settings.in_flight);
             bench.measure(&mut workload, settings)
-        })?;
-        self.finish()
+        });
+        self.finish(ran)
     }
 
     fn latency(mut self, args: &LatencyArgs) -> Result<Done> {
-        self.for_each_session(&args.networks, &args.session, |bench, session, settings| {
+        let ran = self.for_each_session(&args.networks, &args.session, |bench, session, settings| {
             let mut workload = EndToEnd::new(session, settings.in_flight);
             bench.measure(&mut workload, settings.clone())?;
             let capacity_per_s = bench.results.last().map_or(1.0, |full| full.images_per_s);
+            let warm_up = bench.results.last().map(|full| full.warm_up.clone());
             let mut workload = EndToEnd::new(workload.into_idle_session()?, 1);
             let settings = Settings { scenario: Scenario::Latency, ..settings };
             let alone = Settings { batch: 1, in_flight: 1, arrivals: Some(Arrivals::OneAtATime), ..settings.clone() };
             bench.measure(&mut workload, alone)?;
             let session = workload.into_idle_session()?;
             args.arrivals(capacity_per_s).into_iter().try_for_each(|(arrivals, rate_per_s)| {
-                let settings = Settings { arrivals: Some(arrivals), ..settings.clone() };
+                let settings =
+                    Settings { arrivals: Some(arrivals), max_wait_ms: Some(args.max_wait_ms), ..settings.clone() };
                 let open_loop = OpenLoop {
                     session: &session,
                     files: &bench.images.files,
@@ -297,12 +319,44 @@ impl<'a> Bench<'a> {
                     in_flight: settings.in_flight,
                     seed: 0,
                 };
-                let result = open_loop.measure(settings)?;
-                bench.add(result);
-                Ok(())
+                let warm_up = warm_up.clone().unwrap_or_default();
+                let result = open_loop.measure(settings, warm_up, bench.gpu.as_ref())?;
+                bench.add(result)
             })
-        })?;
-        self.finish()
+        });
+        self.finish(ran)
+    }
+
+    /// Calls `run` for each number of threads, batch, and number of batches in flight. The settings are those of no scenario yet.
+    fn for_each_stage_setting(
+        &mut self,
+        args: &StageArgs,
+        mut run: impl FnMut(&mut Self, rayon::ThreadPool, Settings) -> Result<()>,
+    ) -> Result<()> {
+        if self.device.handle.is_none() && args.in_flight.iter().any(|number| number.get() > 1) {
+            let message = "--in-flight is for devices: the CPU's threads take one batch at a time";
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        for threads in self.thread_counts() {
+            for batch in &self.common.batch {
+                for in_flight in &args.in_flight {
+                    let pool = thread_pool(threads)?;
+                    let settings = self.settings(Scenario::Decode, batch.get(), pool.current_num_threads());
+                    run(self, pool, Settings { in_flight: in_flight.get(), ..settings })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs on a device, of these settings.
+    fn scenario<'d>(
+        &self,
+        pool: rayon::ThreadPool,
+        device: &'d Arc<dyn dctflow::device::Device>,
+        settings: &Settings,
+    ) -> DeviceScenario<'d> {
+        DeviceScenario { pool, device, batch: settings.batch, in_flight: settings.in_flight, ops: self.common.ops }
     }
 
     /// Calls `run` with a session for each network, number of threads, batch, and number of batches in flight.
@@ -329,6 +383,8 @@ impl<'a> Bench<'a> {
                         let settings = Settings {
                             model: Some(model.name.clone()),
                             in_flight: in_flight.get(),
+                            transform: Some(model.weights.metadata().transform.to_string()),
+                            policy: Some(args.policy.to_string()),
                             ..self.settings(Scenario::E2e, batch.get(), session.num_threads())
                         };
                         run(self, session, settings)?;
@@ -349,24 +405,27 @@ impl<'a> Bench<'a> {
             OpsChoice::Kernels => self.device.kind.to_string(),
             OpsChoice::Libraries => format!("{}+{}", self.device.kind, self.common.ops),
         };
-        Settings { scenario, device, model: None, batch, in_flight: 1, threads, arrivals: None }
+        Settings { device, batch, threads, ..Settings::of(scenario) }
     }
 
     fn measure(&mut self, workload: &mut dyn Workload, settings: Settings) -> Result<()> {
-        let result = measure(workload, &self.images.files, settings, self.common.duration)?;
-        self.add(result);
-        Ok(())
+        let duration = self.common.duration;
+        let min_warm_up = self.common.warm_up.unwrap_or(MIN_WARM_UP.min(duration));
+        let timing = Timing { duration, min_warm_up };
+        let result = measure(workload, &self.images.files, settings, timing, self.gpu.as_ref())?;
+        self.add(result)
     }
 
-    fn add(&mut self, result: Measurement) {
+    fn add(&mut self, result: Measurement) -> Result<()> {
         say(format_args!("{}: {:.1} images/s", result.settings.name(), result.images_per_s));
         self.results.push(result);
+        self.write_record(None).map(drop)
     }
 
-    /// Prints the record or its tables.
-    fn finish(self) -> Result<Done> {
+    /// The record so far, in its file too, if it shall have one.
+    fn write_record(&self, stopped: Option<&Error>) -> Result<Record> {
         let mut absent = BTreeMap::new();
-        let gpu = machine::gpu(self.device.kind, &mut absent);
+        let gpu = machine::gpu(&self.device, &mut absent);
         note_absent_fields(&self.results, &self.machine, &mut absent);
         let record = Record {
             format: record::FORMAT,
@@ -375,12 +434,29 @@ impl<'a> Bench<'a> {
             build: machine::build().into(),
             started_unix_s: self.started_unix_s,
             command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
-            machine: self.machine,
+            machine: self.machine.clone(),
             gpu,
-            data: self.images.about,
-            results: self.results,
+            data: self.images.about.clone(),
+            results: self.results.clone(),
             absent,
+            stopped: stopped.map(ToString::to_string),
         };
+        if let Some(path) = &self.common.record {
+            let line = serde_json::to_string(&record).map_err(|e| {
+                Error::new(ErrorKind::Internal, "a record that JSON cannot hold; please report it").with_source(e)
+            })?;
+            std::fs::write(path, line + "\n").map_err(|e| Error::io(path, e))?;
+        }
+        Ok(record)
+    }
+
+    /// Prints the record or its tables: what was measured, also if something ended the run before its end, which is the result then.
+    fn finish(self, ran: Result<()>) -> Result<Done> {
+        if self.results.is_empty() {
+            ran?;
+            return Ok(Done::Everything);
+        }
+        let record = self.write_record(ran.as_ref().err())?;
         let mut out = Output::new();
         if self.common.json {
             out.object(&record)?
@@ -388,11 +464,15 @@ impl<'a> Bench<'a> {
             out.line(table::tables(&record).trim_end())?
         }
         out.flush()?;
+        ran?;
         let outcomes = record.results.iter().flat_map(|result| result.outcomes.keys());
         let any_failed = outcomes.into_iter().any(|outcome| outcome.starts_with("failed"));
         Ok(if any_failed { Done::NotEverything } else { Done::Everything })
     }
 }
+
+/// A number that a GPU may not tell.
+type Field = fn(&record::GpuUse) -> Option<f64>;
 
 /// Says why fields are null.
 fn note_absent_fields(results: &[Measurement], machine: &record::Machine, absent: &mut BTreeMap<String, String>) {
@@ -415,8 +495,26 @@ fn note_absent_fields(results: &[Measurement], machine: &record::Machine, absent
     let no_files = results.iter().any(|r| r.mb_in_per_s.is_none());
     note(no_files, "results.mb_in_per_s, results.mpixels_per_s", "the network alone reads no files");
     note(results.iter().any(|r| r.settings.model.is_none()), "results.settings.model", "no network runs");
+    note(results.iter().any(|r| r.settings.transform.is_none()), "results.settings.transform", "nothing is resized");
+    let no_session = "only whole sessions have a policy";
+    note(results.iter().any(|r| r.settings.policy.is_none()), "results.settings.policy", no_session);
+    note(results.iter().any(|r| r.gpu.is_none()), "results.gpu", "no GPU is used, or nvidia-smi did not tell of it");
+    let not_told = |value: Field| results.iter().any(|r| r.gpu.as_ref().is_some_and(|used| value(used).is_none()));
+    let fields: [(&str, Field); 6] = [
+        ("results.gpu.sm_clock_mhz_min", |used| used.sm_clock_mhz_min),
+        ("results.gpu.sm_clock_mhz_mean", |used| used.sm_clock_mhz_mean),
+        ("results.gpu.memory_clock_mhz_mean", |used| used.memory_clock_mhz_mean),
+        ("results.gpu.power_watts_mean", |used| used.power_watts_mean),
+        ("results.gpu.power_watts_max", |used| used.power_watts_max),
+        ("results.gpu.temperature_celsius_max", |used| used.temperature_celsius_max),
+    ];
+    fields.into_iter().for_each(|(field, value)| note(not_told(value), field, "the GPU does not tell"));
     let not_random = results.iter().any(|r| r.offered_per_s.is_none());
-    note(not_random, "results.offered_per_s", "the next batch is sent when there is room for it");
+    note(
+        not_random,
+        "results.offered_per_s, results.settings.max_wait_ms",
+        "the next batch is sent when there is room for it",
+    );
 }
 
 impl NetworkArgs {

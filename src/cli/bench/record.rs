@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dctflow::jpeg::Policy;
+use dctflow::resample::Transform;
 use dctflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 /// Value of [`Record::format`]; it changes when a field changes its meaning.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One run of `dctflow bench`: where, with what, and what was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Record {
     pub results: Vec<Measurement>,
     /// Why a field is null, by the field's name.
     pub absent: BTreeMap<String, String>,
+    /// What ended the run before all was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// The host.
@@ -68,8 +73,19 @@ pub struct DataSet {
     pub file_bytes_p5: u64,
     pub file_bytes_p50: u64,
     pub file_bytes_p95: u64,
+    /// Sizes by powers of two, smallest first; without those that no file has.
+    pub file_bytes_histogram: Vec<SizeClass>,
     /// Number of files by process, entropy coding and sampling.
     pub kinds: BTreeMap<String, u64>,
+}
+
+/// Files of about one size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeClass {
+    pub from_bytes: u64,
+    /// Exclusive.
+    pub to_bytes: u64,
+    pub files: u64,
 }
 
 /// What is measured, under which settings. Two measurements can be compared if these are the same.
@@ -87,6 +103,12 @@ pub struct Settings {
     pub threads: usize,
     /// Of `latency`: how images arrive.
     pub arrivals: Option<Arrivals>,
+    /// How images are resized and cropped; null where they are not.
+    pub transform: Option<String>,
+    /// What partial images are worth; null where nobody asks.
+    pub policy: Option<String>,
+    /// Of random arrivals: how long an image waits for others to make a batch, at most.
+    pub max_wait_ms: Option<u32>,
 }
 
 /// The part of the way that is measured.
@@ -136,6 +158,7 @@ pub struct Measurement {
     pub settings: Settings,
     pub warm_up: WarmUp,
     pub seconds: f64,
+    /// That were answered in this time.
     pub images: u64,
     pub images_per_s: f64,
     /// Pixels of the files, in millions. Null where no file is read.
@@ -144,12 +167,13 @@ pub struct Measurement {
     pub mb_in_per_s: Option<f64>,
     /// Images per batch, as batches came to be.
     pub mean_batch: f64,
-    /// Of `latency`: images sent per second; the rate at which they were answered is `images_per_s`.
+    /// Of random arrivals: images sent per second; the rate at which they were answered is `images_per_s`.
     pub offered_per_s: Option<f64>,
     /// Standard deviation of the windows' rates over their mean.
     pub rate_cv: f64,
     /// The measured time in equal parts.
     pub windows: Vec<Window>,
+    /// Of random arrivals: of every image that arrived in the measured time, however late its answer; what never had one counts until then.
     pub latency: Latency,
     /// Time by stage: of the CPU, summed over its threads, or of the device, from event to event.
     pub stages: Vec<Stage>,
@@ -163,7 +187,9 @@ pub struct Measurement {
     pub peak_device_memory_bytes: Option<u64>,
     /// The same of pinned host memory.
     pub peak_pinned_memory_bytes: Option<u64>,
-    /// Number of images by what became of them.
+    /// The GPU meanwhile; null where none is used or nothing is known of it.
+    pub gpu: Option<GpuUse>,
+    /// Number of images by what became of them; of random arrivals, of all that arrived.
     pub outcomes: BTreeMap<String, u64>,
     /// Whether nothing was found that makes the numbers doubtful.
     pub valid: bool,
@@ -171,8 +197,22 @@ pub struct Measurement {
     pub reasons: Vec<Reason>,
 }
 
-/// How long it ran before the clock counted.
+/// What `nvidia-smi` saw during a measurement, twice a second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GpuUse {
+    pub samples: u64,
+    pub sm_clock_mhz_min: Option<f64>,
+    pub sm_clock_mhz_mean: Option<f64>,
+    pub memory_clock_mhz_mean: Option<f64>,
+    pub power_watts_mean: Option<f64>,
+    pub power_watts_max: Option<f64>,
+    pub temperature_celsius_max: Option<f64>,
+    /// What held its clocks down at some time, by NVIDIA's names.
+    pub throttle_reasons: Vec<String>,
+}
+
+/// How long it ran before the clock counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WarmUp {
     pub seconds: f64,
     pub windows: u64,
@@ -185,7 +225,7 @@ pub struct WarmUp {
 pub struct Window {
     pub seconds: f64,
     pub images: u64,
-    /// Median latency in this window; null if nothing was answered in it.
+    /// Median latency of what was answered in this window; of random arrivals, of what arrived in it. Null if that is nothing.
     pub latency_ms_p50: Option<f64>,
 }
 
@@ -222,8 +262,8 @@ pub struct Stage {
 /// Why a measurement is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// For programs: `too-short`, `not-steady`, `too-noisy`, `failed-images`, `busy-machine`, `stolen-cpu`, `throttled-cpu`, `debug-build`,
-    /// `overloaded`.
+    /// For programs: `too-short`, `short-warm-up`, `not-steady`, `too-noisy`, `failed-images`, `busy-machine`, `stolen-cpu`, `throttled-cpu`,
+    /// `throttled-gpu`, `debug-build`, `overloaded`.
     pub code: String,
     /// For people.
     pub message: String,
@@ -236,6 +276,22 @@ impl Reason {
 }
 
 impl Settings {
+    /// Of a scenario, with one image at a time on one thread of the CPU.
+    pub fn of(scenario: Scenario) -> Self {
+        Self {
+            scenario,
+            device: "cpu".into(),
+            model: None,
+            batch: 1,
+            in_flight: 1,
+            threads: 1,
+            arrivals: None,
+            transform: None,
+            policy: None,
+            max_wait_ms: None,
+        }
+    }
+
     /// Scenario and settings in one line, for tables and charts.
     pub fn name(&self) -> String {
         let mut parts = vec![self.scenario.name().to_string()];
@@ -249,6 +305,12 @@ impl Settings {
         }
         parts.push(format!("{} threads", self.threads));
         parts.extend(self.arrivals.map(|arrivals| arrivals.to_string()));
+        parts.extend(self.max_wait_ms.map(|ms| format!("waits {ms} ms")));
+        // What is not the default.
+        let transform = self.transform.iter().filter(|transform| **transform != Transform::default().to_string());
+        parts.extend(transform.map(|transform| transform.trim_end_matches(",orientation=apply,flip=no").to_string()));
+        let policy = self.policy.iter().filter(|policy| **policy != Policy::default().to_string());
+        parts.extend(policy.map(|policy| format!("policy {policy}")));
         parts.join(", ")
     }
 }

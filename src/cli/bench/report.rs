@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use dctflow::Result;
 
-use super::record::{Measurement, Record, Scenario};
+use super::record::{GpuUse, Measurement, Record, Scenario, Settings};
 use super::stats::Sorted;
 use super::table::doubts;
 use crate::cli::Done;
@@ -101,8 +101,8 @@ fn markdown(record: &Record) -> String {
     }
     if !arrivals.is_empty() {
         text += if throughput.is_empty() { "" } else { "\n" };
-        text += "| arrivals | offered/s | answered/s | images per batch | ms p50 | p90 | p95 | p99 | max | valid |\n";
-        text += "|---|---|---|---|---|---|---|---|---|---|\n";
+        text += "| network and batch | arrivals | offered/s | answered/s | images per batch | ms p50 | p90 | p95 | p99 | max | valid |\n";
+        text += "|---|---|---|---|---|---|---|---|---|---|---|\n";
         arrivals.iter().for_each(|result| arrivals_row(&mut text, result));
     }
     text
@@ -131,7 +131,8 @@ fn arrivals_row(text: &mut String, result: &Measurement) {
     let latency = &result.latency;
     let _ = writeln!(
         text,
-        "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+        "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+        Settings { arrivals: None, ..result.settings.clone() }.name(),
         result.settings.arrivals.map_or(String::new(), |arrivals| arrivals.to_string()),
         result.offered_per_s.map_or("-".into(), |rate| format!("{rate:.1}")),
         result.images_per_s,
@@ -149,59 +150,98 @@ fn validity(result: &Measurement) -> String {
     if result.valid { "yes".into() } else { format!("**no**: {}", doubts(result)) }
 }
 
-/// One line per measurement.
+/// A column of the CSV: its name, and its value of a measurement.
+type Column = (String, Box<dyn Fn(&Record, &Measurement) -> String>);
+
+/// One line per measurement. Stages have a column each, those of all records.
 fn csv(records: &[Record]) -> String {
-    let mut text = String::from(
-        "program,commit,build,cpu,cores,gpu,data_sha256,scenario,device,model,batch,in_flight,threads,arrivals,offered_per_s,\
-         seconds,images,images_per_s,rate_cv,mpixels_per_s,mb_in_per_s,mean_batch,ms_p50,ms_p90,ms_p95,ms_p99,ms_max,\
-         cpu_s_per_1000_images,peak_memory_bytes,valid,reasons\n",
-    );
+    let columns = csv_columns(records);
+    let mut text = String::new();
+    let mut line = |fields: Vec<String>| {
+        text += &fields.join(",");
+        text.push('\n');
+    };
+    line(columns.iter().map(|(name, _)| csv_field(name)).collect());
     for record in records {
         for result in &record.results {
-            let fields: Vec<String> = csv_fields(record, result).iter().map(|field| csv_field(field)).collect();
-            text += &fields.join(",");
-            text.push('\n');
+            line(columns.iter().map(|(_, value)| csv_field(&value(record, result))).collect());
         }
     }
     text
 }
 
-fn csv_fields(record: &Record, result: &Measurement) -> [String; 31] {
-    let optional = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-    let Measurement { settings, latency, .. } = result;
-    [
-        record.program.clone(),
-        record.commit.clone(),
-        record.build.clone(),
-        record.machine.cpu.clone(),
-        record.machine.cores.to_string(),
-        record.gpu.as_ref().map_or(String::new(), |gpu| gpu.name.clone()),
-        record.data.sha256.clone(),
-        settings.scenario.name().into(),
-        settings.device.clone(),
-        settings.model.clone().unwrap_or_default(),
-        settings.batch.to_string(),
-        settings.in_flight.to_string(),
-        settings.threads.to_string(),
-        settings.arrivals.map_or(String::new(), |arrivals| arrivals.to_string()),
-        optional(result.offered_per_s),
-        result.seconds.to_string(),
-        result.images.to_string(),
-        result.images_per_s.to_string(),
-        result.rate_cv.to_string(),
-        optional(result.mpixels_per_s),
-        optional(result.mb_in_per_s),
-        result.mean_batch.to_string(),
-        latency.ms_p50.to_string(),
-        latency.ms_p90.to_string(),
-        latency.ms_p95.to_string(),
-        latency.ms_p99.to_string(),
-        latency.ms_max.to_string(),
-        result.cpu_s_per_1000_images.to_string(),
-        result.peak_memory_bytes.map_or(String::new(), |bytes| bytes.to_string()),
-        result.valid.to_string(),
-        result.reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>().join(" "),
-    ]
+fn csv_columns(records: &[Record]) -> Vec<Column> {
+    fn text(value: Option<impl ToString>) -> String {
+        value.map_or(String::new(), |value| value.to_string())
+    }
+    fn column(name: &str, value: impl Fn(&Record, &Measurement) -> String + 'static) -> Column {
+        (name.into(), Box::new(value))
+    }
+    fn gpu_column(name: &str, value: fn(&GpuUse) -> Option<f64>) -> Column {
+        column(name, move |_, m| text(m.gpu.as_ref().and_then(value)))
+    }
+    let mut columns = vec![
+        column("program", |r, _| r.program.clone()),
+        column("commit", |r, _| r.commit.clone()),
+        column("build", |r, _| r.build.clone()),
+        column("cpu", |r, _| r.machine.cpu.clone()),
+        column("cores", |r, _| r.machine.cores.to_string()),
+        column("gpu", |r, _| text(r.gpu.as_ref().map(|gpu| &gpu.name))),
+        column("gpu_driver", |r, _| text(r.gpu.as_ref().map(|gpu| &gpu.driver))),
+        column("gpu_power_limit_watts", |r, _| text(r.gpu.as_ref().and_then(|gpu| gpu.power_limit_watts))),
+        column("data_sha256", |r, _| r.data.sha256.clone()),
+        column("scenario", |_, m| m.settings.scenario.name().into()),
+        column("device", |_, m| m.settings.device.clone()),
+        column("model", |_, m| text(m.settings.model.as_ref())),
+        column("transform", |_, m| text(m.settings.transform.as_ref())),
+        column("policy", |_, m| text(m.settings.policy.as_ref())),
+        column("batch", |_, m| m.settings.batch.to_string()),
+        column("in_flight", |_, m| m.settings.in_flight.to_string()),
+        column("threads", |_, m| m.settings.threads.to_string()),
+        column("arrivals", |_, m| text(m.settings.arrivals)),
+        column("max_wait_ms", |_, m| text(m.settings.max_wait_ms)),
+        column("offered_per_s", |_, m| text(m.offered_per_s)),
+        column("warm_up_s", |_, m| m.warm_up.seconds.to_string()),
+        column("seconds", |_, m| m.seconds.to_string()),
+        column("images", |_, m| m.images.to_string()),
+        column("images_per_s", |_, m| m.images_per_s.to_string()),
+        column("rate_cv", |_, m| m.rate_cv.to_string()),
+        column("mpixels_per_s", |_, m| text(m.mpixels_per_s)),
+        column("mb_in_per_s", |_, m| text(m.mb_in_per_s)),
+        column("mean_batch", |_, m| m.mean_batch.to_string()),
+        column("ms_p50", |_, m| m.latency.ms_p50.to_string()),
+        column("ms_p90", |_, m| m.latency.ms_p90.to_string()),
+        column("ms_p95", |_, m| m.latency.ms_p95.to_string()),
+        column("ms_p99", |_, m| m.latency.ms_p99.to_string()),
+        column("ms_max", |_, m| m.latency.ms_max.to_string()),
+        column("cpu_s_per_1000_images", |_, m| m.cpu_s_per_1000_images.to_string()),
+        column("peak_memory_bytes", |_, m| text(m.peak_memory_bytes)),
+        column("uploaded_bytes_per_image", |_, m| text(m.uploaded_bytes_per_image)),
+        column("device_busy_share", |_, m| text(m.device_busy_share)),
+        column("peak_device_memory_bytes", |_, m| text(m.peak_device_memory_bytes)),
+        column("peak_pinned_memory_bytes", |_, m| text(m.peak_pinned_memory_bytes)),
+        gpu_column("sm_clock_mhz_min", |used| used.sm_clock_mhz_min),
+        gpu_column("sm_clock_mhz_mean", |used| used.sm_clock_mhz_mean),
+        gpu_column("memory_clock_mhz_mean", |used| used.memory_clock_mhz_mean),
+        gpu_column("power_watts_mean", |used| used.power_watts_mean),
+        gpu_column("power_watts_max", |used| used.power_watts_max),
+        gpu_column("temperature_celsius_max", |used| used.temperature_celsius_max),
+        column("throttle_reasons", |_, m| text(m.gpu.as_ref().map(|used| used.throttle_reasons.join(" ")))),
+    ];
+    let mut stages: Vec<&str> = Vec::new();
+    for stage in records.iter().flat_map(|record| &record.results).flat_map(|result| &result.stages) {
+        if !stages.contains(&&*stage.name) {
+            stages.push(&stage.name);
+        }
+    }
+    for name in stages.into_iter().map(str::to_string) {
+        columns.push(column(&format!("{name}_ms_per_image"), move |_, m| {
+            text(m.stages.iter().find(|stage| stage.name == name).map(|stage| stage.ms_per_image))
+        }));
+    }
+    columns.push(column("valid", |_, m| m.valid.to_string()));
+    columns.push(column("reasons", |_, m| m.reasons.iter().map(|r| r.code.as_str()).collect::<Vec<_>>().join(" ")));
+    columns
 }
 
 /// RFC 4180: quoted where a comma, a quote or a line's end is in it.
@@ -213,34 +253,38 @@ fn csv_field(field: &str) -> String {
 fn svg(records: &[Record]) -> String {
     let mut charts = Charts::default();
     let split: Vec<_> = records.iter().map(split).collect();
-    let bars: Vec<Bar> = split.iter().flat_map(|(_, throughput)| throughput.iter().map(|result| bar(result))).collect();
+    // Which bars belong to which record, where there are several.
+    let mark = |idx: usize| if records.len() > 1 { format!("[{}] ", idx + 1) } else { String::new() };
+    let of_record = |(idx, (_, throughput)): (usize, &(Vec<&Measurement>, Vec<&Measurement>))| {
+        throughput.iter().map(|result| bar(mark(idx), result)).collect::<Vec<_>>()
+    };
+    let bars: Vec<Bar> = split.iter().enumerate().flat_map(of_record).collect();
     if !bars.is_empty() {
         charts.bars("Rate, and the spread of its windows", "images/s", &bars);
     }
-    for (arrivals, _) in &split {
+    for (idx, (arrivals, _)) in split.iter().enumerate() {
         for (name, series) in latency_series(arrivals) {
-            let labels = ("images answered per second", &*format!("milliseconds: {name}"));
+            let labels = ("images answered per second", &*format!("milliseconds: {}{name}", mark(idx)));
             charts.curves("Latency from the intended arrival", labels, &series);
         }
     }
     let captions: Vec<String> = records
         .iter()
-        .map(|record| {
-            format!(
-                "{}, commit {}; {}, {} cores",
-                record.program, record.commit, record.machine.cpu, record.machine.cores
-            )
+        .enumerate()
+        .map(|(idx, record)| {
+            let Record { program, commit, machine, gpu, .. } = record;
+            let gpu = gpu.as_ref().map_or(String::new(), |gpu| format!(", {}", gpu.name));
+            format!("{}{program}, commit {commit}; {}, {} cores{gpu}", mark(idx), machine.cpu, machine.cores)
         })
         .collect();
-    let mut captions = captions;
-    captions.dedup();
-    charts.to_svg(&captions.join(" | "))
+    charts.to_svg(&captions.join("\n"))
 }
 
-fn bar(result: &Measurement) -> Bar {
+fn bar(mark: String, result: &Measurement) -> Bar {
     let rates = Sorted::new(result.windows.iter().map(|window| window.images_per_s()).collect());
     let spread = (rates.quantile(0.0), rates.max());
-    Bar { label: result.settings.name(), value: result.images_per_s, spread, is_doubtful: !result.valid }
+    let label = mark + &result.settings.name();
+    Bar { label, value: result.images_per_s, spread, is_doubtful: !result.valid }
 }
 
 /// The name of a quantile of the latency, and where it stands.

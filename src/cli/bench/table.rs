@@ -21,6 +21,10 @@ pub fn tables(record: &Record) -> String {
         row("", String::new());
         rows(result, &mut row);
     }
+    if let Some(error) = &record.stopped {
+        row("", String::new());
+        row("not all was measured", error.clone());
+    }
     text
 }
 
@@ -31,7 +35,8 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
         row("images/s offered", format!("{offered:.1}"));
         row("images per batch", format!("{:.1}", result.mean_batch));
     }
-    row("images/s", format!("{:.1} (windows vary by {:.1} %)", result.images_per_s, 100.0 * result.rate_cv));
+    let rate = if result.offered_per_s.is_some() { "images/s answered" } else { "images/s" };
+    row(rate, format!("{:.1} (windows vary by {:.1} %)", result.images_per_s, 100.0 * result.rate_cv));
     if let (Some(megabytes), Some(megapixels)) = (result.mb_in_per_s, result.mpixels_per_s) {
         row("MB/s in", format!("{megabytes:.2}"));
         row("Mpixel/s", format!("{megapixels:.2}"));
@@ -58,6 +63,21 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
     }
     if let Some(share) = result.device_busy_share {
         row("device busy", format!("{:.1} %", 100.0 * share));
+    }
+    if let Some(used) = &result.gpu {
+        let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.0}"));
+        row(
+            "GPU MHz, watts",
+            format!(
+                "{} (least {}), {}",
+                number(used.sm_clock_mhz_mean),
+                number(used.sm_clock_mhz_min),
+                number(used.power_watts_mean)
+            ),
+        );
+        if !used.throttle_reasons.is_empty() {
+            row("  clocks held down by", used.throttle_reasons.join(", "));
+        }
     }
     let outcomes: Vec<String> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     row("outcomes", outcomes.join(", "));

@@ -7,8 +7,8 @@ use dctflow::abi::WARP_THREADS;
 pub struct Gpu {
     /// As `--gpu` names it.
     pub name: &'static str,
-    /// Part of the name that the driver gives it.
-    device_name: &'static str,
+    /// The names that the driver gives it, without the maker's: other boards with the same chip have other clocks and memory.
+    device_names: &'static [&'static str],
     pub num_sms: u32,
     /// The boost clock that the peak rates are stated for.
     pub l2_bytes: u64,
@@ -37,7 +37,7 @@ const LAUNCH_CYCLES: f64 = 2000.0;
 
 const A100_SXM: Gpu = Gpu {
     name: "a100-sxm",
-    device_name: "A100",
+    device_names: &["A100-SXM4-80GB"],
     num_sms: 108,
     l2_bytes: 40 << 20,
     clock_mhz: 1410.0,
@@ -51,7 +51,7 @@ const A100_SXM: Gpu = Gpu {
 
 const H100_SXM: Gpu = Gpu {
     name: "h100-sxm",
-    device_name: "H100",
+    device_names: &["H100 80GB HBM3"],
     num_sms: 132,
     l2_bytes: 50 << 20,
     clock_mhz: 1830.0,
@@ -64,11 +64,40 @@ const H100_SXM: Gpu = Gpu {
 };
 
 const H200_SXM: Gpu =
-    Gpu { name: "h200-sxm", device_name: "H200", l2_bytes: 60 << 20, dram_gb_per_s: 4800.0, ..H100_SXM };
+    Gpu { name: "h200-sxm", device_names: &["H200"], l2_bytes: 60 << 20, dram_gb_per_s: 4800.0, ..H100_SXM };
+
+/// The boards for PCIe have less power to spend: NVIDIA states their tensor peaks for lower clocks.
+static GPUS: [Gpu; 10] = [
+    A100_SXM,
+    H100_SXM,
+    H200_SXM,
+    L40S,
+    Gpu { name: "a100-sxm-40gb", device_names: &["A100-SXM4-40GB"], dram_gb_per_s: 1555.0, ..A100_SXM },
+    Gpu { name: "a100-pcie", device_names: &["A100 80GB PCIe"], dram_gb_per_s: 1935.0, ..A100_SXM },
+    Gpu { name: "a100-pcie-40gb", device_names: &["A100-PCIE-40GB"], dram_gb_per_s: 1555.0, ..A100_SXM },
+    Gpu {
+        name: "h100-pcie",
+        device_names: &["H100 PCIe"],
+        num_sms: 114,
+        clock_mhz: 1620.0,
+        dram_gb_per_s: 2039.0,
+        tensor_tflop_per_s: 756.4,
+        ..H100_SXM
+    },
+    Gpu {
+        name: "h100-nvl",
+        device_names: &["H100 NVL"],
+        clock_mhz: 1545.0,
+        dram_gb_per_s: 3938.0,
+        tensor_tflop_per_s: 835.5,
+        ..H100_SXM
+    },
+    Gpu { name: "h200-nvl", device_names: &["H200 NVL"], clock_mhz: 1545.0, tensor_tflop_per_s: 835.5, ..H200_SXM },
+];
 
 const L40S: Gpu = Gpu {
     name: "l40s",
-    device_name: "L40S",
+    device_names: &["L40S"],
     num_sms: 142,
     l2_bytes: 96 << 20,
     clock_mhz: 2520.0,
@@ -79,8 +108,6 @@ const L40S: Gpu = Gpu {
     max_ctas: 24,
     smem_bytes: 100 << 10,
 };
-
-static GPUS: [Gpu; 4] = [A100_SXM, H100_SXM, H200_SXM, L40S];
 
 /// What a CTA takes of a multiprocessor.
 #[derive(Clone, Copy, Debug)]
@@ -168,9 +195,10 @@ impl Gpu {
         })
     }
 
-    /// Of the driver's name for it.
+    /// Of the driver's name for it. A part of a GPU (MIG) is none.
     pub fn of_device(name: &str) -> Option<&'static Self> {
-        GPUS.iter().find(|gpu| name.split([' ', '-']).any(|word| word == gpu.device_name))
+        let name = name.strip_prefix("NVIDIA ").unwrap_or(name).trim();
+        GPUS.iter().find(|gpu| gpu.device_names.contains(&name))
     }
 
     /// How many CTAs fit a multiprocessor (CUDA programming guide, "Compute Capabilities", and the occupancy calculator of the toolkit).
@@ -223,9 +251,36 @@ mod tests {
     fn gpus_are_known_by_both_names() {
         assert_eq!(Gpu::named("h100-sxm"), Ok(Gpu::DEFAULT));
         assert!(Gpu::named("h100").unwrap_err().contains("h200-sxm"));
-        assert_eq!(Gpu::of_device("NVIDIA H200").map(|gpu| gpu.name), Some("h200-sxm"));
-        assert_eq!(Gpu::of_device("NVIDIA A100-SXM4-80GB").map(|gpu| gpu.name), Some("a100-sxm"));
-        assert_eq!(Gpu::of_device("NVIDIA GeForce RTX 4090"), None);
+        for (name, gpu) in [
+            ("NVIDIA H200", "h200-sxm"),
+            ("NVIDIA H200 NVL", "h200-nvl"),
+            ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+            ("NVIDIA H100 PCIe", "h100-pcie"),
+            ("NVIDIA A100-SXM4-80GB", "a100-sxm"),
+            ("A100-PCIE-40GB", "a100-pcie-40gb"),
+            ("NVIDIA A100 80GB PCIe", "a100-pcie"),
+        ] {
+            assert_eq!(Gpu::of_device(name).map(|gpu| gpu.name), Some(gpu), "{name}");
+        }
+        for name in ["NVIDIA GeForce RTX 4090", "NVIDIA H200 MIG 1g.18gb", "NVIDIA H100 96GB HBM3"] {
+            assert_eq!(Gpu::of_device(name), None, "{name}");
+        }
+    }
+
+    /// NVIDIA states the tensor peak as products in a cycle, times multiprocessors, times the clock that stands here.
+    #[test]
+    fn peaks_and_clocks_belong_together() {
+        for gpu in &GPUS {
+            let flops_per_cycle = gpu.tensor_tflop_per_s * 1e6 / gpu.clock_mhz / f64::from(gpu.num_sms);
+            let expected = if gpu.name.starts_with('h') {
+                4096.0
+            } else if gpu.name == "l40s" {
+                1024.0
+            } else {
+                2048.0
+            };
+            assert!((flops_per_cycle / expected - 1.0).abs() < 0.02, "{}: {flops_per_cycle}", gpu.name);
+        }
     }
 
     #[test]

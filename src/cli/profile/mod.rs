@@ -92,7 +92,7 @@ struct CommonArgs {
     /// Images in a batch.
     #[arg(long, value_name = "B", default_value = "16")]
     batch: NonZeroUsize,
-    /// Batches that are profiled [default: 10 on a GPU, after one that is not; 1 on the emulator].
+    /// Batches that are profiled [default: 10 on a GPU, after a second of others; 1 on the emulator].
     #[arg(long, value_name = "N")]
     batches: Option<NonZeroUsize>,
     /// The GPU that predictions and shares of a peak are for [default: the device's own; h100-sxm on the emulator].
@@ -108,11 +108,14 @@ struct CommonArgs {
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
     /// Run one batch between the profiler's start and stop, and print nothing: for ncu and nsys.
-    #[arg(long, conflicts_with_all = ["trace", "chart", "json", "batches"])]
+    #[arg(long, conflicts_with_all = ["trace", "chart", "json", "record", "batches"])]
     once: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Write the JSON object to a file too.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -142,12 +145,7 @@ fn profile(args: &CommonArgs, scenario: Scenario, model: Option<&ModelArgs>) -> 
     let num_batches = args.batches.map_or(default_batches, NonZeroUsize::get);
     let profile = runner.profile(&images, num_batches, recorder, gpu)?;
     let report = Report::new(&profile, gpu, model.as_ref().map(|model| model.name.as_str()));
-    if let Some(path) = &args.trace {
-        write(path, perfetto::trace(&profile).to_string())?;
-    }
-    if let Some(path) = &args.chart {
-        write(path, roofline::svg(&report)?)?;
-    }
+    // First of all: what fails below must not cost it.
     let mut out = Output::new();
     if args.json {
         out.object(&report.to_json())?
@@ -155,6 +153,15 @@ fn profile(args: &CommonArgs, scenario: Scenario, model: Option<&ModelArgs>) -> 
         out.line(report.to_text().trim_end())?
     }
     out.flush()?;
+    if let Some(path) = &args.record {
+        write(path, format!("{}\n", report.to_json()))?;
+    }
+    if let Some(path) = &args.trace {
+        write(path, perfetto::trace(&profile).to_string())?;
+    }
+    if let Some(path) = &args.chart {
+        write(path, roofline::svg(&report)?)?;
+    }
     Ok(Done::Everything)
 }
 

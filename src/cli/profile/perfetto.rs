@@ -71,7 +71,7 @@ fn arguments(span: &DeviceSpan) -> Value {
     }
     if let Some(prediction) = span.prediction {
         args["predicted_us"] = json!(1e6 * prediction.seconds);
-        args["bound"] = json!(prediction.bound.name());
+        args["predicted_bound"] = json!(prediction.bound.name());
     }
     args
 }

@@ -19,7 +19,7 @@ impl Clock {
         match self {
             #[cfg(feature = "cuda")]
             Self::Cupti => "measured by CUPTI",
-            Self::Events => "measured by events between the launches, which costs each about a microsecond",
+            Self::Events => "measured by events around the launches, which adds about a microsecond to each",
         }
     }
 }
@@ -80,22 +80,30 @@ impl Recorder {
         #[cfg(feature = "cuda")]
         if let Some(cupti) = &mut self.cupti {
             let start = stream.start_trace(TraceDetail::Submissions)?;
-            cupti.begin(start)?;
-            return Ok(start);
+            match cupti.begin(start) {
+                Ok(()) => return Ok(start),
+                Err(error) => crate::cli::output::say(format_args!("times come from events: {error}")),
+            }
+            self.cupti = None;
         }
         stream.start_trace(TraceDetail::Operations)
     }
 
-    /// Waits for the stream, and gives what was put on it.
-    pub fn finish(&mut self, stream: &Stream) -> Result<Vec<Recorded>> {
+    /// Waits for the stream, and gives what was put on it. `None`: CUPTI has not recorded all of it. Then standard error says so, and from now on
+    /// times come from events.
+    pub fn finish(&mut self, stream: &Stream) -> Result<Option<Vec<Recorded>>> {
         let mut recorded: Vec<Recorded> = stream.finish_trace()?.into_iter().map(Recorded::from).collect();
         // Of these CUPTI records nothing.
         recorded.retain(|recorded| !is_empty(&recorded.operation));
         #[cfg(feature = "cuda")]
-        if let Some(cupti) = &self.cupti {
-            cupti.fill_in(&mut recorded)?;
+        if let Some(cupti) = &self.cupti
+            && let Err(error) = cupti.fill_in(&mut recorded)
+        {
+            crate::cli::output::say(format_args!("recorded anew, with times from events: {error}"));
+            self.cupti = None;
+            return Ok(None);
         }
-        Ok(recorded)
+        Ok(Some(recorded))
     }
 }
 
@@ -149,12 +157,11 @@ mod cupti {
             {
                 let name = operation.operation.name();
                 let record = records.next().filter(|record| has_name(record, name)).ok_or_else(|| {
-                    let message =
-                        format!("CUPTI's records lack the `{name}` that was launched: --events does without them");
+                    let message = format!("CUPTI's records lack the `{name}` that was put on the stream");
                     Error::new(ErrorKind::Device, message)
                 })?;
                 operation.began = Duration::from_nanos(record.start_ns.saturating_sub(origin_ns));
-                operation.time = Duration::from_nanos(record.end_ns - record.start_ns);
+                operation.time = Duration::from_nanos(record.end_ns.saturating_sub(record.start_ns));
                 if let ActivityKind::Kernel { registers, .. } = record.kind {
                     operation.registers = Some(registers);
                 }

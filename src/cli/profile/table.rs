@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::compiled;
 use super::gpu::{Bound, CtaNeeds, Gpu, MODEL, Occupancy, Work};
 use super::run::{DeviceSpan, Profile};
+use super::work::instructions_per_symbol;
 use crate::cli::held::{command, commit};
 
 /// The kernels that write coefficients: they decode every symbol of the files once.
@@ -54,8 +55,8 @@ pub struct Row {
     /// Of what all multiprocessors can start.
     share_of_issue_peak: Option<f64>,
     counts: Option<RowCounts>,
-    /// The longest part of the prediction, of all calls together.
-    bound: Option<&'static str>,
+    /// The longest part of the prediction, of all calls together: predicted, also where times are measured.
+    predicted_bound: Option<&'static str>,
     predicted_seconds: Option<f64>,
     #[serde(skip)]
     pub work: Work,
@@ -85,6 +86,8 @@ struct RowCounts {
     symbols_per_s: Option<f64>,
     /// Mean of all CTAs.
     barriers_per_cta: f64,
+    /// Instructions of a warp's machine code for each symbol of its slowest lane: the compiler's.
+    instructions_per_symbol: Option<u32>,
 }
 
 impl<'a> Report<'a> {
@@ -169,7 +172,9 @@ impl<'a> Report<'a> {
             "images": self.num_images(),
             "file_bytes": num_bytes,
             "symbols": (self.num_symbols > 0).then_some(self.num_symbols),
+            "counted_images": self.profile.num_counted_images,
             "unresolved_images": num_unresolved,
+            "unmatched_launches": self.profile.num_unmatched,
             "seconds": self.seconds(),
             "kernels": self.rows,
         })
@@ -187,7 +192,7 @@ impl<'a> Report<'a> {
         self.for_each_stage(&mut text, Row::write_times);
         let _ = write!(
             text,
-            "\n{:<35} {:>9} {:>8} {:>6} {:>9} {:>8} {:>6} {:>9} {:>6} {:>9} {:>8} {:>7} {:>8} {:>8} {:>6}\n",
+            "\n{:<35} {:>9} {:>8} {:>6} {:>9} {:>8} {:>6} {:>9} {:>6} {:>9} {:>8} {:>7} {:>8} {:>8} {:>8} {:>11}\n",
             "",
             "MB",
             "GB/s",
@@ -201,8 +206,9 @@ impl<'a> Report<'a> {
             "G/s",
             "redund.",
             "warp max",
+            "SASS/sym",
             "barriers",
-            "bound"
+            "pred. bound"
         );
         self.for_each_stage(&mut text, Row::write_work);
         let _ = write!(text, "\n{}", self.summary());
@@ -240,6 +246,16 @@ impl<'a> Report<'a> {
         if self.profile.num_unresolved > 0 {
             let _ = writeln!(text, "{} images are left to the CPU after all", self.profile.num_unresolved);
         }
+        if let Some(counted) = self.profile.num_counted_images {
+            let _ = writeln!(text, "symbols were counted in {counted} of the images, and taken for all by bytes");
+        }
+        if self.profile.num_unmatched > 0 {
+            let _ = writeln!(
+                text,
+                "{} launches are not those of the plans: their work is unknown",
+                self.profile.num_unmatched
+            );
+        }
         text
     }
 }
@@ -259,8 +275,8 @@ impl Row {
         let bytes_peak = gpu.map(|gpu| 1e9 * if is_transfer { gpu.pcie_gb_per_s } else { gpu.dram_gb_per_s });
         let tensor_peak = gpu.filter(|_| is_on_tensor_cores).map(|gpu| 1e12 * gpu.tensor_tflop_per_s);
         let share = |amount: f64, peak: Option<f64>| Some(rate(amount)? / peak?);
-        let counts = match first.recorded.operation {
-            StreamOperation::Launch { kernel, .. } => profile.counts.get(&kernel),
+        let counted = match first.recorded.operation {
+            StreamOperation::Launch { kernel, .. } => profile.counts.get(&kernel).map(|counts| (kernel, counts)),
             _ => None,
         };
         Self {
@@ -281,8 +297,8 @@ impl Row {
             share_of_tensor_peak: share(flops, tensor_peak),
             warp_instructions,
             share_of_issue_peak: warp_instructions.and_then(|amount| share(amount, gpu.map(Gpu::issue_rate))),
-            counts: counts.map(|counts| RowCounts::new(counts, seconds, num_symbols)),
-            bound: largest_bound(spans).map(Bound::name),
+            counts: counted.map(|(kernel, counts)| RowCounts::new(kernel, counts, seconds, num_symbols)),
+            predicted_bound: largest_bound(spans).map(Bound::name),
             predicted_seconds: spans.iter().map(|span| span.prediction.map(|p| p.seconds)).sum(),
             work: Work { bytes, flops, warp_instructions, is_on_tensor_cores },
         }
@@ -342,13 +358,14 @@ impl Row {
         let of_symbols = |part: fn(&RowCounts) -> Option<f64>| counts.filter(|c| c.symbols > 0).and_then(part);
         let _ = writeln!(
             text,
-            " {:>9} {:>8} {:>7} {:>8} {:>8} {:>6}",
+            " {:>9} {:>8} {:>7} {:>8} {:>8} {:>8} {:>11}",
             number(of_symbols(|counts| Some(counts.symbols as f64)), 1e6, 3),
             number(of_symbols(|counts| counts.symbols_per_s), 1e9, 2),
             number(of_symbols(|counts| counts.symbols_per_symbol), 1.0, 3),
             number(of_symbols(|counts| counts.warp_max_per_symbol), 1.0, 3),
+            number(of_symbols(|counts| counts.instructions_per_symbol.map(f64::from)), 1.0, 0),
             number(counts.map(|counts| counts.barriers_per_cta), 1.0, 1),
-            self.bound.unwrap_or("-"),
+            self.predicted_bound.unwrap_or("-"),
         );
     }
 }
@@ -403,7 +420,7 @@ impl LaunchShape {
 }
 
 impl RowCounts {
-    fn new(counts: &KernelCounts, seconds: f64, num_symbols: u64) -> Self {
+    fn new(kernel: KernelId, counts: &KernelCounts, seconds: f64, num_symbols: u64) -> Self {
         let Count { total, warp_max } = counts.count(Counter::Symbols);
         let per_symbol = |count: u64| (num_symbols > 0).then(|| count as f64 / num_symbols as f64);
         Self {
@@ -413,6 +430,7 @@ impl RowCounts {
             warp_max_per_symbol: per_symbol(warp_max),
             symbols_per_s: (seconds > 0.0).then(|| total as f64 / seconds),
             barriers_per_cta: counts.count(Counter::Barriers).total as f64 / counts.num_ctas.max(1) as f64,
+            instructions_per_symbol: instructions_per_symbol(kernel),
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use dctflow::abi::{
-    BuildBands, BuildTables, CONVOLVE_DEPTH, ClearUnfinished, Convolve64x64, Convolve128x64, Convolve128x128,
-    CountDestuffed, Counter, Destuff, HuffmanSpec, IndexSegments, Kernel, KernelId, MarkBlocks, PlaceDestuffed,
-    RefineBlocks, RefineSegments, ReportOutcomes, ResolveSubsequences, SynchronizeSubsequences, WARP_THREADS,
-    WriteInput, WriteSegments, WriteSubsequences,
+    AveragePixels, BuildBands, BuildTables, CONVOLVE_DEPTH, ClearUnfinished, Convolve64x64, Convolve128x64,
+    Convolve128x128, CountDestuffed, Counter, Destuff, HuffmanSpec, IndexSegments, Kernel, KernelId, MarkBlocks,
+    PlaceChannels, PlaceDestuffed, PoolMaximum, RefineBlocks, RefineSegments, ReportOutcomes, ResolveSubsequences,
+    SynchronizeSubsequences, WARP_THREADS, WriteInput, WriteSegments, WriteSubsequences,
 };
 use dctflow::device::{Grid, KernelCounts, StreamOperation};
 use dctflow::plan::{Array, DecodePlan, InputBatchPlan, NetworkPlan, NetworkStep, Operation};
@@ -25,6 +25,12 @@ const SYMBOL_LOOPS: [(KernelId, &str); 5] = [
     (WriteSegments::ID, "while (reader.window.position_bits"),
     (RefineBlocks::ID, "while (corrected != 0)"),
 ];
+
+/// Instructions of a warp for each step of its slowest lane, where the kernel passes symbols: the compiler's.
+pub fn instructions_per_symbol(kernel: KernelId) -> Option<u32> {
+    let (_, end) = SYMBOL_LOOPS.iter().find(|(id, _)| *id == kernel)?;
+    loop_instructions(kernel.name(), end)
+}
 
 /// The loops of `write_input`, vertical and horizontal, and the multiply-adds of a thread in one turn.
 const INPUT_LOOPS: [(&str, f64); 2] = [("for (uint32_t v = 0; v < 8; ++v)", 128.0), ("place < place_end", 256.0)];
@@ -130,7 +136,11 @@ pub struct NetworkLaunch {
     pub work: Work,
     /// Of a convolution, as a matrix product; else 0.
     depth: u32,
+    /// One of these runs it: a convolution's tile is chosen when it is launched.
+    kernels: &'static [KernelId],
 }
+
+const CONVOLUTIONS: [KernelId; 3] = [Convolve128x128::ID, Convolve128x64::ID, Convolve64x64::ID];
 
 /// What each launch of a network on `num_images` has to do, in order.
 pub fn of_network(plan: &NetworkPlan, images_per_turn: u32, num_images: u32) -> Vec<NetworkLaunch> {
@@ -173,13 +183,18 @@ fn of_step(plan: &NetworkPlan, step: &NetworkStep, images: f64) -> NetworkLaunch
         }
         Operation::AveragePixels => Work { bytes, flops: pixels(step.input.value) * to / images, ..Work::default() },
     };
-    let depth = if let Operation::Convolve(convolution) = &step.operation { convolution.depth } else { 0 };
-    NetworkLaunch { work, depth }
+    let (depth, kernels): (u32, &[KernelId]) = match &step.operation {
+        Operation::Convolve(convolution) => (convolution.depth, &CONVOLUTIONS),
+        Operation::PlaceChannels { .. } => (0, &[PlaceChannels::ID]),
+        Operation::PoolMaximum { .. } => (0, &[PoolMaximum::ID]),
+        Operation::AveragePixels => (0, &[AveragePixels::ID]),
+    };
+    NetworkLaunch { work, depth, kernels }
 }
 
 /// Instructions of the warps of a convolution's launch: CTAs times steps of the depth. `None` for other kernels.
 fn convolve_instructions(kernel: KernelId, grid: Grid, depth: u32) -> Option<f64> {
-    let is_convolution = [Convolve128x128::ID, Convolve128x64::ID, Convolve64x64::ID].contains(&kernel);
+    let is_convolution = CONVOLUTIONS.contains(&kernel);
     let instructions = loop_instructions(kernel.name(), "step < num_steps").filter(|_| is_convolution)?;
     let warp_steps = grid.num_ctas() * u64::from(depth / CONVOLVE_DEPTH * (kernel.info().threads / WARP_THREADS));
     Some(warp_steps as f64 * f64::from(instructions))
@@ -192,6 +207,8 @@ pub struct BatchWork {
     by_kernel: BTreeMap<KernelId, Work>,
     num_ctas: BTreeMap<KernelId, u64>,
     network: VecDeque<NetworkLaunch>,
+    /// Launches that no plan knows; nothing is known of their work.
+    num_unknown: usize,
 }
 
 impl BatchWork {
@@ -212,6 +229,11 @@ impl BatchWork {
         }
     }
 
+    /// How many launches the plans and the stream do not have in common, once all operations had their work.
+    pub fn num_unmatched(&self) -> usize {
+        self.num_unknown + self.network.len()
+    }
+
     /// The work of the next operation: of the network's launches, in their order; of other kernels', by their share of CTAs.
     pub fn of(&mut self, operation: &StreamOperation) -> Work {
         let moved = |bytes: usize| Work { bytes: bytes as f64, ..Work::default() };
@@ -226,10 +248,16 @@ impl BatchWork {
                     let num_ctas = self.num_ctas.get(&kernel).copied().unwrap_or_default().max(1);
                     work.times(grid.num_ctas() as f64 / num_ctas as f64)
                 }
-                None => {
-                    let Some(NetworkLaunch { work, depth }) = self.network.pop_front() else { return Work::default() };
-                    Work { warp_instructions: convolve_instructions(kernel, grid, depth), ..work }
-                }
+                None => match self.network.front().copied().filter(|next| next.kernels.contains(&kernel)) {
+                    Some(NetworkLaunch { work, depth, .. }) => {
+                        self.network.pop_front();
+                        Work { warp_instructions: convolve_instructions(kernel, grid, depth), ..work }
+                    }
+                    None => {
+                        self.num_unknown += 1;
+                        Work::default()
+                    }
+                },
             },
         }
     }
@@ -300,8 +328,10 @@ mod tests {
         assert_eq!(tensor, 2.0 * 5.0 * macs as f64);
         let mut batch = BatchWork::default();
         batch.add_network(launches.clone());
-        let first = StreamOperation::Launch { kernel: Convolve64x64::ID, grid: Grid::x(1), smem_tail_bytes: 0 };
-        assert_eq!(batch.of(&first).bytes, launches[0].work.bytes);
+        let launch = |kernel| StreamOperation::Launch { kernel, grid: Grid::x(1), smem_tail_bytes: 0 };
+        assert_eq!(batch.of(&launch(launches[0].kernels[0])).bytes, launches[0].work.bytes);
         assert!(launches.iter().all(|launch| launch.work.bytes > 0.0));
+        // Another kernel than the plan's next has no work, and takes none away.
+        assert_eq!((batch.of(&launch(Destuff::ID)), batch.num_unmatched()), (Work::default(), launches.len()));
     }
 }

@@ -15,7 +15,9 @@ mod recordings;
 pub use cupti::{Activity, ActivityKind, Cupti};
 pub use library_ops::{Libraries, LibraryOps, OpsCounts};
 
-use super::{Address, Backend, Device, DeviceInfo, EventHandle, GraphHandle, Launch, MemoryMeter, Ops, StreamHandle};
+use super::{
+    Address, Backend, Device, DeviceInfo, EventHandle, Gate, GraphHandle, Launch, MemoryMeter, Ops, StreamHandle,
+};
 use crate::{Error, ErrorKind, Result};
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdevice_attribute, CUevent, CUevent_flags, CUgraphExec, CUstream, CUstream_flags,
@@ -24,7 +26,7 @@ use cudarc::driver::sys::{
 use driver::Driver;
 use modules::Module;
 use recordings::{KeptOff, RECORDINGS};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -159,7 +161,8 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
         CU_DEVICE_ATTRIBUTE_CLOCK_RATE as SM_CLOCK_KHZ, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE as L2_BYTES,
         CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MAX_SMEM_BYTES,
-        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as NUM_SMS, CU_DEVICE_ATTRIBUTE_PCI_BUS_ID as PCI_BUS,
+        CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID as PCI_DEVICE, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID as PCI_DOMAIN,
     };
     let attribute = |attribute| -> Result<u32> {
         let mut value: c_int = 0;
@@ -186,7 +189,19 @@ fn describe(driver: &Driver, device: CUdevice) -> Result<DeviceInfo> {
         max_smem_bytes: attribute(MAX_SMEM_BYTES)?,
         l2_bytes: attribute(L2_BYTES)?.into(),
         memory_bytes: memory_bytes as u64,
+        pci_bus_id: Some(format!(
+            "{:08X}:{:02X}:{:02X}.0",
+            attribute(PCI_DOMAIN)?,
+            attribute(PCI_BUS)?,
+            attribute(PCI_DEVICE)?
+        )),
     })
+}
+
+/// What a held stream does, on a thread of the driver's.
+unsafe extern "C" fn wait_for_gate(gate: *mut c_void) {
+    // SAFETY: `hold` gave one count of it away.
+    unsafe { Arc::from_raw(gate.cast_const().cast::<Gate>()) }.wait();
 }
 
 impl Drop for Cuda {
@@ -445,6 +460,13 @@ impl Device for Cuda {
 
     fn library_ops(self: Arc<Self>) -> Result<Arc<dyn Ops>> {
         Ok(Arc::new(LibraryOps::new(&self, Libraries { cublaslt: true, cudnn: true })?))
+    }
+
+    unsafe fn hold(&self, stream: StreamHandle, gate: &Arc<Gate>) -> Result<()> {
+        self.enter()?;
+        let gate = Arc::into_raw(Arc::clone(gate));
+        let code = unsafe { (self.driver.cuLaunchHostFunc)(stream.cuda(), wait_for_gate, gate.cast_mut().cast()) };
+        self.driver.check(code, "holding a stream").inspect_err(|_| drop(unsafe { Arc::from_raw(gate) }))
     }
 
     fn start_profiler(&self) -> Result<()> {

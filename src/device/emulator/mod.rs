@@ -127,6 +127,7 @@ impl Emulator {
             max_smem_bytes: options.max_smem_bytes,
             l2_bytes: options.l2_bytes,
             memory_bytes: options.memory_bytes,
+            pci_bus_id: None,
         };
         let state = State {
             queues: Queues::new(options.schedule),
