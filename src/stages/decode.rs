@@ -31,6 +31,10 @@ pub struct DecodeStage {
     planes_uploaded: Event,
 }
 
+/// How much is guarded behind the used part of a buffer: the emulator writes and reads all of it at every launch, and a small batch may follow one
+/// that took a gigabyte.
+const MAX_GUARD_BYTES: usize = 64 << 10;
+
 /// What decoding one image gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceReport {
@@ -211,7 +215,8 @@ impl DecodeStage {
             return;
         }
         let guard = |buffer: &DeviceBuffer, zones: &[Region], used_bytes: usize| {
-            let behind = Region { offset_bytes: used_bytes, len_bytes: buffer.len_bytes() - used_bytes };
+            let len_bytes = (buffer.len_bytes() - used_bytes).min(MAX_GUARD_BYTES);
+            let behind = Region { offset_bytes: used_bytes, len_bytes };
             let behind = (behind.len_bytes > 0).then_some(behind);
             // SAFETY: the zones lie in the buffer, and the stream was waited for.
             unsafe {
