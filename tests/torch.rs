@@ -407,8 +407,9 @@ impl Hooks for AsGpu {
 
 fn as_gpu(schedule: Schedule) -> Arc<dyn device::Device> {
     let options = || EmulatorOptions { schedule, num_os_threads: 1, ..EmulatorOptions::default() };
-    let info = Emulator::new(options()).unwrap().info().clone();
-    Wrapped::new(options(), AsGpu(DeviceInfo { backend: Backend::Cuda, ..info }))
+    let emulator: Arc<dyn device::Device> = Emulator::new(options()).unwrap();
+    let info = DeviceInfo { backend: Backend::Cuda, ..emulator.info().clone() };
+    Wrapped::new(options(), AsGpu(info))
 }
 
 /// What libtorch reads where `stream` has written, or the other way round: a copy on the default stream stands for libtorch's work. The schedule
