@@ -117,6 +117,11 @@ impl DeviceSlice<'_> {
     pub fn len_bytes(&self) -> usize {
         self.len_bytes
     }
+
+    /// Its first bytes: at most as many as it has.
+    pub fn first(self, len_bytes: usize) -> Self {
+        Self { len_bytes: len_bytes.min(self.len_bytes), ..self }
+    }
 }
 
 /// Host memory that the device can copy from and to while the host goes on.
