@@ -29,7 +29,7 @@ mod hostile;
 
 /// What SECURITY.md promises.
 const MAX_RATIO: f64 = 130.0;
-const FREE_PHOTOS: u32 = 6;
+const FREE_PHOTOS: u32 = 8;
 const ROUNDS: usize = 5;
 /// Long enough for the free amount to matter less than the length.
 const FILE_BYTES: usize = 256 << 10;
