@@ -29,7 +29,7 @@ mod hostile;
 
 /// What SECURITY.md promises.
 const MAX_RATIO: f64 = 130.0;
-const FREE_PHOTOS: u32 = 6;
+const FREE_PHOTOS: u32 = 8;
 const ROUNDS: usize = 5;
 /// Long enough for the free amount to matter less than the length.
 const FILE_BYTES: usize = 256 << 10;
@@ -146,7 +146,7 @@ fn decode_all(files: &[Vec<u8>]) -> Times {
     Times { decode: start.elapsed(), ..Times::default() }
 }
 
-/// Prints what each case costs beside honest files. Returns the largest ratio beyond the free amount.
+/// Prints what each case costs beside honest files. Returns the largest ratio, that of short files beyond the free amount.
 fn compare(title: &str, engine: &Engine, honest: &Case, free: &Case, cases: &[Case]) -> f64 {
     let free = median((0..ROUNDS).map(|_| (free.run)(engine).sum()).collect()) * FREE_PHOTOS;
     println!("\n{title}; free for every file: {:.1} ms", free.as_secs_f64() * 1e3);
@@ -167,7 +167,9 @@ fn compare(title: &str, engine: &Engine, honest: &Case, free: &Case, cases: &[Ca
         let honest = per_byte(median(honest_times), honest.num_bytes);
         let hostile = per_byte(times.sum(), case.num_bytes);
         let beyond = per_byte(times.sum().saturating_sub(free * case.num_files), case.num_bytes) / honest;
-        largest = largest.max(beyond);
+        // A short file has the free amount; a long one must do without it, or its ratio would be hidden behind it.
+        let is_long = case.num_files > 0 && case.num_bytes >= case.num_files as usize * FILE_BYTES / 2;
+        largest = largest.max(if is_long { hostile / honest } else { beyond });
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         println!(
             "{:<50} {:>9} {:>7} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>9.1} {:>7.1}",
@@ -237,6 +239,6 @@ fn main() -> ExitCode {
     let honest = archive_case("photos", tar_of(named), "tar", photos.len());
     let free = archive_case("12 megapixels", tar_of([("a.jpg".to_string(), &large[..])]), "tar", 1);
     largest = largest.max(compare("Archives, read and run by a session", &engine, &honest, &free, &archives()));
-    println!("\nThe largest ratio beyond the free amounts is {largest:.1}; {MAX_RATIO} are promised.");
+    println!("\nThe largest ratio, of short files beyond the free amount, is {largest:.1}; {MAX_RATIO} are promised.");
     if largest <= MAX_RATIO { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -49,7 +49,7 @@ fn scratch_folder() -> PathBuf {
 /// Small enough that no input takes long: mostly 256 x 256 samples, so that thousands of mutants are tried where few large ones would be; one
 /// input of sixteen may be as large as a photo.
 fn limits(bytes: &[u8]) -> Limits {
-    let max_pixels = if hash(bytes) % 16 == 0 { 1 << 20 } else { 1 << 16 };
+    let max_pixels = if hash(bytes).is_multiple_of(16) { 1 << 20 } else { 1 << 16 };
     Limits { max_pixels, max_scans: 64, ..Limits::default() }
 }
 
