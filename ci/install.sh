@@ -17,3 +17,9 @@ command -v cargo >/dev/null || {
     echo "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer with rustup" >&2
     exit 1
 }
+
+# Of every lock file and feature: tests/dependencies.rs looks at what is here.
+host=$(rustc -vV | sed -n 's/^host: //p')
+git ls-files '*Cargo.lock' | while read -r lock; do
+    cargo fetch --quiet --locked --target "$host" --manifest-path "${lock%.lock}.toml"
+done

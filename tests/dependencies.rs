@@ -9,6 +9,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "common/say.rs"]
+mod say;
+
 /// Each alone allows use in a program under MIT or Apache-2.0.
 const LICENCES: &[&str] = &[
     "MIT",
@@ -25,6 +28,9 @@ const LICENCES: &[&str] = &[
     "IJG",
     "Unlicense",
 ];
+
+/// These too, of tools that only make or check files of this repository.
+const TOOL_LICENCES: &[&str] = &["MPL-2.0"];
 
 /// In several versions, all of them small, because dependencies have not moved on together.
 const SEVERAL_VERSIONS: &[&str] =
@@ -69,11 +75,16 @@ fn locked_folders() -> Vec<PathBuf> {
 
 /// The packages of a lock file for this machine, tests, benchmarks and all features included; an error if some of them are not here.
 fn packages(folder: &Path) -> Result<Vec<Value>, String> {
+    packages_with(folder, &["--all-features"])
+}
+
+fn packages_with(folder: &Path, features: &[&str]) -> Result<Vec<Value>, String> {
     let rustc = Command::new("rustc").arg("-vV").output().expect("rustc");
     let version = String::from_utf8(rustc.stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host").to_owned();
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--offline", "--locked", "--all-features", "--filter-platform", &host])
+        .args(["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", &host])
+        .args(features)
         .current_dir(folder)
         .output()
         .expect("cargo");
@@ -84,20 +95,29 @@ fn packages(folder: &Path) -> Result<Vec<Value>, String> {
     Ok(metadata["packages"].as_array().expect("packages").clone())
 }
 
-/// Of every lock file; those whose packages were never fetched are named and left out, but the crate's own must be there.
-fn packages_of_all() -> Vec<Value> {
-    let mut all = Vec::new();
-    for folder in locked_folders() {
-        match packages(&folder) {
-            Ok(packages) => all.extend(packages),
+/// The crate's own packages. Those of features that were never built are not here, unless `cargo fetch` has brought them.
+fn own_packages() -> Vec<Value> {
+    packages(root()).unwrap_or_else(|error| {
+        let error = error.lines().next().unwrap_or_default();
+        say::skipped(format_args!(
+            "dependencies of features that are off by default: {error}; `cargo fetch` brings them"
+        ));
+        packages_with(root(), &[]).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// Of the lock files of tools, with the folder; those whose packages were never fetched are named and left out.
+fn tool_packages() -> Vec<(PathBuf, Vec<Value>)> {
+    let folders = locked_folders().into_iter().filter(|folder| folder != root());
+    folders
+        .filter_map(|folder| match packages(&folder) {
+            Ok(packages) => Some((folder, packages)),
             Err(error) => {
-                let error = error.lines().next().unwrap_or_default();
-                assert!(folder != root(), "{error}: run `cargo fetch`");
-                eprintln!("skipped: {}: {error}", folder.display());
+                say::skipped(format_args!("{}: {}", folder.display(), error.lines().next().unwrap_or_default()));
+                None
             }
-        }
-    }
-    all
+        })
+        .collect()
 }
 
 #[test]
@@ -126,20 +146,30 @@ fn every_crate_comes_from_a_registry() {
     assert!(num_crates > 200, "only {num_crates} crates were found in the lock files");
 }
 
-/// Whether an SPDX expression is satisfied by [`LICENCES`]: one side of an OR, both sides of an AND. `/` is an old way to write OR.
-fn is_allowed(expression: &str) -> bool {
+/// Whether an SPDX expression is satisfied by these licences: one side of an OR, both sides of an AND. `/` is an old way to write OR.
+fn is_allowed(expression: &str, licences: &[&str]) -> bool {
     let expression = expression.replace('/', " OR ").replace(['(', ')'], "");
     // Without brackets: `(A OR B) AND C` holds if C does and A or B does; stricter readings are not needed here.
-    expression.split(" AND ").all(|part| part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim())))
+    expression.split(" AND ").all(|part| part.split(" OR ").any(|licence| licences.contains(&licence.trim())))
+}
+
+fn check_licences(packages: &[Value], licences: &[&str]) {
+    // Tools of this repository are not published, and have none of their own.
+    for package in packages.iter().filter(|package| !package["source"].is_null()) {
+        let licence = package["license"].as_str().unwrap_or("none");
+        assert!(is_allowed(licence, licences), "{} is under `{licence}`", package["name"]);
+    }
 }
 
 #[test]
 fn licences_allow_use() {
-    // Tools of this repository are not published, and have none of their own.
-    for package in packages_of_all().iter().filter(|package| !package["source"].is_null()) {
-        let licence = package["license"].as_str().unwrap_or("none");
-        assert!(is_allowed(licence), "{} is under `{licence}`", package["name"]);
+    check_licences(&own_packages(), LICENCES);
+    let for_tools = [LICENCES, TOOL_LICENCES].concat();
+    for (folder, packages) in tool_packages() {
+        let is_tool = folder.starts_with(root().join("ci"));
+        check_licences(&packages, if is_tool { &for_tools } else { LICENCES });
     }
+    let is_allowed = |expression| is_allowed(expression, LICENCES);
     assert!(is_allowed("MIT/Apache-2.0") && is_allowed("GPL-3.0 OR MIT") && is_allowed("(MIT OR X) AND Zlib"));
     assert!(!is_allowed("GPL-3.0") && !is_allowed("MIT AND GPL-3.0"));
 }
@@ -147,7 +177,7 @@ fn licences_allow_use() {
 #[test]
 fn no_crate_comes_twice() {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for package in packages(root()).unwrap_or_else(|error| panic!("{error}: run `cargo fetch`")) {
+    for package in own_packages() {
         let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
         versions.entry(text("name")).or_default().push(text("version"));
     }
