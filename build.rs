@@ -155,8 +155,9 @@ mod cuda {
     const MODULES: [(&str, &str, &[&str]); 3] = [
         ("sm_80.cubin", "Sm80", &["-gencode=arch=compute_80,code=sm_80", "-cubin"]),
         ("sm_90a.cubin", "Sm90a", &["-gencode=arch=compute_90a,code=sm_90a", "-cubin", "-DDCTFLOW_SM90A"]),
-        ("compute_80.ptx", "Ptx", &["-gencode=arch=compute_80,code=compute_80", "-ptx"]),
+        (PTX_FILE, "Ptx", &["-gencode=arch=compute_80,code=compute_80", "-ptx"]),
     ];
+    const PTX_FILE: &str = "compute_80.ptx";
 
     /// Compiles the modules and writes `modules.rs`, which embeds them; without a compiler it embeds none.
     pub fn build_modules(out_dir: &Path) -> Outcome {
@@ -174,7 +175,11 @@ mod cuda {
                 "cargo::warning=no CUDA compiler found: built without kernels for GPUs (ci/cuda-toolchain.sh fetches one)"
             );
         }
-        let source = format!("const CUDA_VERSION: i32 = {cuda_version};\nstatic IMAGES: &[Image] = &[\n{table}];\n");
+        let sizes = if cuda_version == 0 { Vec::new() } else { smem_sizes(&out_dir.join(PTX_FILE))? };
+        let source = format!(
+            "const CUDA_VERSION: i32 = {cuda_version};\nstatic IMAGES: &[Image] = &[\n{table}];\n\
+             static SMEM_BYTES: &[(&str, u32)] = &{sizes:?};\n"
+        );
         fs::write(out_dir.join("modules.rs"), source)?;
         Ok(())
     }
@@ -220,6 +225,19 @@ mod cuda {
         }
         let nvcc = nvcc.display();
         Err(format!("{name} is set, but {nvcc} does not run: correct it, unset it, or set {NVCC_VARIABLE}=none").into())
+    }
+
+    /// Kernel and sizeof(Smem), which device.cu leaves in a variable `KERNEL_smem_bytes`. It is read here, from the PTX: nvcc makes such variables
+    /// local to their module, and nothing says that a driver finds local ones. (A kernel for one architecture alone would need its PTX too.)
+    fn smem_sizes(ptx: &Path) -> Outcome<Vec<(String, u32)>> {
+        let text = fs::read_to_string(ptx)?;
+        let sizes = text.lines().filter_map(|line| {
+            let line = line.trim_end_matches(';');
+            let (declared, value) = line.split_once(" = ").unwrap_or((line, "0"));
+            let name = declared.contains(".global").then(|| declared.split_whitespace().last()).flatten()?;
+            Some((name.strip_suffix("_smem_bytes")?.to_owned(), value.parse()))
+        });
+        sizes.map(|(name, bytes)| Ok((name, bytes?))).collect()
     }
 
     /// All modules at once, since each takes its time.

@@ -6,7 +6,7 @@ usage: kernel_budget.py TOOLS BUILD OUTPUT
           and ptxas's messages in ptxas-ARCH.log
   OUTPUT  the folder to write the two tables to
 Fails when a kernel spills registers or keeps anything on a stack, on any architecture; when ptxas says nothing of a kernel; and when a
-module lacks a symbol that src/device/cuda looks up.
+module lacks a symbol that src/device/cuda or build.rs looks for.
 """
 
 import re
@@ -47,7 +47,7 @@ def spills(log):
 
 
 def smem_bytes(ptx):
-    """Kernel -> sizeof(Smem), which device.cu leaves in a constant."""
+    """Kernel -> sizeof(Smem), which device.cu leaves in a variable."""
     return dict(re.findall(r"\.global \.align 4 \.u32 (\w+)_smem_bytes(?: = (\d+))?;", ptx.read_text()))
 
 
@@ -59,12 +59,12 @@ def symbols(tools, module):
 
 
 def missing_symbols(tools, build):
-    """What the loader would not find, module by module: a kernel's entry and the size of its Smem."""
+    """What would not be found, module by module: a kernel's entry, by the loader, and in PTX the size of its Smem, by build.rs."""
     portable = [name for name, arch in kernels() if arch != "sm_90a"]
     every = [name for name, _ in kernels()]
     for module in sorted([*build.glob("*.cubin"), *build.glob("*.ptx")]):
         names = every if "90a" in module.name else portable
-        wanted = {name + suffix for name in names for suffix in ("_entry", "_smem_bytes")}
+        wanted = {name + suffix for name in names for suffix in ("_entry", "_smem_bytes") if suffix == "_entry" or module.suffix == ".ptx"}
         yield from (f"{module.name} has no symbol {name}" for name in sorted(wanted - symbols(tools, module)))
 
 

@@ -21,8 +21,7 @@
  * occupancy, and promised too little it takes registers that it hardly needs.
  * `__grid_constant__` keeps the parameters in constant memory: without it they may be copied to the stack. All shared memory is
  * dynamic, since static shared memory ends at 48 KB.
- * NAME_smem_bytes is a local symbol of the module, as every variable is that nvcc compiles by itself (without -rdc); the CUDA runtime looks such
- * variables up as our loader does. */
+ * NAME_smem_bytes is for build.rs, which reads it from the PTX. */
 #define ENTRY(name, Params, Smem, threads)                                                                  \
     extern "C" __global__ void __launch_bounds__(threads, MinCtas<Smem>::value) name##_entry(const __grid_constant__ Params params) { \
         extern __shared__ __align__(1024) unsigned char shared_memory[];                                    \

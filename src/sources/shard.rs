@@ -291,7 +291,9 @@ mod tests {
             let with_header_of = |len_bytes: usize| {
                 let text = match kind {
                     tar::EntryType::XHeader => {
-                        format!("{len_bytes} comment={:a>1$}\n", "", len_bytes - 17).into_bytes()
+                        let begin = format!("{len_bytes} comment=");
+                        let comment = "a".repeat(len_bytes - begin.len() - 1);
+                        format!("{begin}{comment}\n").into_bytes()
                     }
                     _ => [&b"long/".repeat(len_bytes)[..len_bytes - 1], &[0]].concat(),
                 };

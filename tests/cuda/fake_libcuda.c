@@ -69,11 +69,6 @@ int cuCtxSynchronize(void) {
 int cuModuleLoadData(void **module, const void *image) { (void)image; return take(module) + setting("load", 0); }
 int cuModuleUnload(void *module) { (void)module; return give_back(); }
 int cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; (void)name; *function = module; return 0; }
-int cuModuleGetGlobal_v2(uint64_t *address, size_t *bytes, void *module, const char *name) {
-    (void)bytes; (void)module; (void)name;
-    *address = 0x7000;
-    return 0;
-}
 int cuFuncSetAttribute(void *function, int attribute, int value) { (void)function; return !(attribute == 8 && value == 101376); }
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     void *handle = NULL;
@@ -94,7 +89,6 @@ int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
     return 0;
 }
 int cuMemFreeHost(void *memory) { free(memory); return give_back(); }
-int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) { (void)from; memset(to, 0, bytes); return 0; }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
     (void)to; (void)from; (void)bytes; (void)stream;
     return 0;

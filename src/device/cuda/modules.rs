@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use crate::abi::{KernelArch, KernelId};
 use crate::{Error, ErrorKind, Result};
-use cudarc::driver::sys::{CUdeviceptr, CUfunction, CUfunction_attribute, CUmodule};
+use cudarc::driver::sys::{CUfunction, CUfunction_attribute, CUmodule};
 use std::ffi::CString;
 
 /// What an image is made for.
@@ -101,19 +101,16 @@ impl Module {
 
     fn function(&self, driver: &Driver, kernel: KernelId, max_smem_bytes: u32) -> Result<Function> {
         let name = kernel.name();
-        let symbol = |suffix: &str| CString::new(format!("{name}_{suffix}")).unwrap_or_default();
+        let size = SMEM_BYTES.iter().find(|(of, _)| *of == name);
+        let (_, smem_bytes) = *size.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the build knows no size of the shared memory of kernel `{name}`"))
+        })?;
+        let entry = CString::new(format!("{name}_entry")).unwrap_or_default();
         let mut handle = std::ptr::null_mut();
-        let mut smem_address: CUdeviceptr = 0;
-        let mut smem_bytes = 0u32;
-        // SAFETY: the names end with a zero, and each call writes what it is given a pointer to.
+        // SAFETY: the name ends with a zero, and the call writes what it is given a pointer to.
         unsafe {
-            let code = (driver.cuModuleGetFunction)(&mut handle, self.handle, symbol("entry").as_ptr());
+            let code = (driver.cuModuleGetFunction)(&mut handle, self.handle, entry.as_ptr());
             driver.check(code, &format!("looking for kernel `{name}`"))?;
-            let (address, size) = (&mut smem_address, std::ptr::null_mut());
-            let code = (driver.cuModuleGetGlobal_v2)(address, size, self.handle, symbol("smem_bytes").as_ptr());
-            driver.check(code, &format!("looking for the shared memory of kernel `{name}`"))?;
-            let code = (driver.cuMemcpyDtoH_v2)((&raw mut smem_bytes).cast(), smem_address, size_of::<u32>());
-            driver.check(code, &format!("reading the shared memory of kernel `{name}`"))?;
             // Above 48 KB a kernel must ask; all do, so that a launch's tail may have any size that the device has.
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let code = (driver.cuFuncSetAttribute)(handle, attribute, max_smem_bytes as i32);
@@ -151,5 +148,7 @@ mod tests {
         assert!(targets.is_empty() || targets == [Target::Sm80, Target::Sm90a, Target::Ptx], "{targets:?}");
         assert_eq!(is_built(), cuda_version() != 0);
         assert!(IMAGES.iter().all(|image| image.bytes.len() > 1000));
+        let has_size = |kernel: KernelId| SMEM_BYTES.iter().any(|(name, _)| *name == kernel.name());
+        assert!(!is_built() || KernelId::all().all(has_size), "{SMEM_BYTES:?}");
     }
 }
