@@ -323,7 +323,8 @@ impl Conv {
                     let next_depth = depth.end..num_depth.min(depth.end + depth_block);
                     if next_depth.is_empty() { weights } else { self.panel(panels.start, &next_depth) }
                 };
-                self.run_panel(operands, rows.start, offsets, panel_idx, depth.clone(), [weights, next], packed);
+                let packed_rows = PackedRows { first: rows.start, offsets, packed };
+                self.run_panel(operands, &packed_rows, panel_idx, depth.clone(), [weights, next]);
             }
         }
     }
@@ -336,27 +337,25 @@ impl Conv {
         &bytemuck::cast_slice(&self.weights)[begin..][..depth.len().next_multiple_of(self.kernel.chunk) * width]
     }
 
-    /// All tiles of one panel of columns and one block of the depth.
+    /// All tiles of one panel of columns and one block of the depth, whose weights are the first; those that come next are fetched ahead.
     fn run_panel(
         &self,
         operands: &Operands,
-        first_row: usize,
-        offsets: &[usize],
+        rows: &PackedRows,
         panel_idx: usize,
         depth: Range<usize>,
         [weights, next]: [&[f32]; 2],
-        packed: &[f32],
     ) {
         let first_column = panel_idx * self.kernel.columns;
         let columns = self.kernel.columns.min(self.columns - first_column);
         let bias = &bytemuck::cast_slice::<_, f32>(&self.bias)[first_column..][..self.kernel.columns];
         let last = depth.end == self.window.depth();
 
-        let tiles = self.kernel.row_tiles(offsets.len()).zip(packed.chunks_exact(self.kernel.tile_len));
-        for (tile_idx, (rows, packed)) in tiles.enumerate() {
+        let tiles = self.kernel.row_tiles(rows.offsets.len()).zip(rows.packed.chunks_exact(self.kernel.tile_len));
+        for (tile_idx, (tile_rows, packed)) in tiles.enumerate() {
             let residual = operands.residual.map(|residual| {
-                let begin = (first_row + rows.start) * self.columns + first_column;
-                (residual[begin..][..(rows.len() - 1) * self.columns + columns].as_ptr(), self.columns)
+                let begin = (rows.first + tile_rows.start) * self.columns + first_column;
+                (residual[begin..][..(tile_rows.len() - 1) * self.columns + columns].as_ptr(), self.columns)
             });
             let tile = Tile {
                 windows: packed.as_ptr(),
@@ -366,11 +365,12 @@ impl Conv {
                 columns,
                 bias: (depth.start == 0).then_some(bias.as_ptr()),
                 output: operands.output.column(first_column),
-                output_offsets: &offsets[rows],
+                output_offsets: &rows.offsets[tile_rows],
                 epilogue: last.then_some(Epilogue { residual, relu: self.relu }),
             };
-            // SAFETY: the slices above have the lengths that the tile reads, and `run_task` has prepared this thread. `Conv::run` has checked that the output holds every window's
-            // pixel, and `offset` puts `self.columns` channels of this convolution within each; no two tasks share a row and a panel.
+            // SAFETY: the slices above have the lengths that the tile reads, and `run_task` has prepared this thread. `Conv::run` has checked
+            // that the output holds every window's pixel, and `offset` puts `self.columns` channels of this convolution within each; no two
+            // tasks share a row and a panel.
             unsafe { self.kernel.run(&tile) }
         }
     }
@@ -379,6 +379,15 @@ impl Conv {
 thread_local! {
     /// A thread's packed windows.
     static PACKED: RefCell<Vec<CacheLine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The rows of a task, packed for a block of the depth.
+struct PackedRows<'a> {
+    /// Index of the first one.
+    first: usize,
+    /// Where each is written.
+    offsets: &'a [usize],
+    packed: &'a [f32],
 }
 
 /// What all tasks of a convolution read and write.

@@ -56,7 +56,7 @@ struct EngineStep {
 }
 
 enum Operation {
-    Conv { conv: Conv, residual: Option<ValueId> },
+    Conv { conv: Box<Conv>, residual: Option<ValueId> },
     Deconv2x2(Vec<Conv>),
     ScaleShift { scale: Vec<f32>, shift: Vec<f32>, to: ChannelSlice },
     Replicate { factor: usize, to: ChannelSlice },
@@ -217,7 +217,7 @@ impl EngineStep {
             Step::Conv(conv) => Self {
                 input: conv.input,
                 output: conv.output.value,
-                operation: Operation::Conv { conv: new_conv(conv, values, kernel), residual: conv.residual },
+                operation: Operation::Conv { conv: Box::new(new_conv(conv, values, kernel)), residual: conv.residual },
             },
             Step::Deconv2x2 { input, input_offset, output, weights, bias, .. } => Self {
                 input: *input,
@@ -253,7 +253,7 @@ impl EngineStep {
                 input: *input,
                 output: *output,
                 operation: Operation::Conv {
-                    conv: new_linear(values[input.0], values[output.0], weights, bias, kernel),
+                    conv: Box::new(new_linear(values[input.0], values[output.0], weights, bias, kernel)),
                     residual: None,
                 },
             },
