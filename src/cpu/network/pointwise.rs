@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::simd::InstructionSet;
 use crate::network::ValueShape;
 
 /// Channels `offset..` of a value, and the value's shape.
@@ -29,18 +30,65 @@ fn for_each_line(shape: ValueShape, output: &mut [f32], line: impl Fn(usize, &mu
         .for_each(|(line_idx, pixels)| line(line_idx, pixels));
 }
 
+/// Defines a function that runs its body compiled for an instruction set. The body must be loops that the compiler vectorises; all that it
+/// calls is inlined.
+macro_rules! for_instruction_sets {
+    ($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$doc])*
+        fn $name(set: InstructionSet, $($argument: $type),*) {
+            #[inline(always)]
+            fn body($($argument: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f")]
+            fn avx512($($argument: $type),*) {
+                body($($argument),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($argument: $type),*) {
+                body($($argument),*)
+            }
+
+            match set {
+                // SAFETY: the instruction set is supported (AMX implies AVX-512).
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Amx | InstructionSet::Avx512 if set.is_supported() => unsafe { avx512($($argument),*) },
+                // SAFETY: the instruction set is supported.
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx2 if set.is_supported() => unsafe { avx2($($argument),*) },
+                _ => body($($argument),*),
+            }
+        }
+    };
+}
+
 /// `output[offset + c] = input[c] * scale[c] + shift[c]`.
-pub(super) fn scale_shift(input: &[f32], scale: &[f32], shift: &[f32], to: ChannelSlice, output: &mut [f32]) {
-    let channels = scale.len();
+pub(super) fn scale_shift(
+    set: InstructionSet,
+    input: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    to: ChannelSlice,
+    output: &mut [f32],
+) {
     for_each_line(to.shape, output, |line_idx, pixels| {
-        let line = &input[line_idx * to.shape.width * channels..];
-        for (pixel, input) in pixels.chunks_exact_mut(to.shape.channels).zip(line.chunks_exact(channels)) {
+        let line = &input[line_idx * to.shape.width * scale.len()..];
+        scale_shift_line(set, line, scale, shift, to, pixels);
+    });
+}
+
+for_instruction_sets! {
+    /// A line of pixels of [`scale_shift`].
+    fn scale_shift_line(line: &[f32], scale: &[f32], shift: &[f32], to: ChannelSlice, pixels: &mut [f32]) {
+        for (pixel, input) in pixels.chunks_exact_mut(to.shape.channels).zip(line.chunks_exact(scale.len())) {
             let factors = input.iter().zip(scale).zip(shift);
             for (y, ((&x, &scale), &shift)) in pixel[to.offset..].iter_mut().zip(factors) {
                 *y = x * scale + shift;
             }
         }
-    });
+    }
 }
 
 /// Copies every pixel of `input`, which has `channels` channels, `factor` times both ways: 1 is a plain copy, 2 is upsampling by nearest
@@ -58,12 +106,14 @@ pub(super) fn replicate(input: &[f32], channels: usize, factor: usize, to: Chann
 }
 
 /// The larger one; NaN if either is.
+#[inline(always)]
 fn max_or_nan(x: f32, y: f32) -> f32 {
     if y > x || y.is_nan() { y } else { x }
 }
 
 /// Max pooling. The padding is minus infinity: windows are cut at the border.
 pub(super) fn max_pool(
+    set: InstructionSet,
     input: &[f32],
     from: ValueShape,
     (kernel, stride): (usize, usize),
@@ -76,27 +126,41 @@ pub(super) fn max_pool(
     for_each_line(to, output, |line_idx, pixels| {
         let (image_idx, y) = (line_idx / to.height, line_idx % to.height);
         let image = &input[image_idx * from.height * from.width * from.channels..];
+        pixels.fill(f32::NEG_INFINITY);
         for (x, pixel) in pixels.chunks_exact_mut(to.channels).enumerate() {
-            pixel.fill(f32::NEG_INFINITY);
             for iy in inside(y * stride, pad_top, from.height) {
-                for ix in inside(x * stride, pad_left, from.width) {
-                    let tap = &image[(iy * from.width + ix) * from.channels..][..from.channels];
-                    pixel.iter_mut().zip(tap).for_each(|(max, &x)| *max = max_or_nan(*max, x));
-                }
+                let columns = inside(x * stride, pad_left, from.width);
+                let taps = &image[(iy * from.width + columns.start) * from.channels..];
+                max_of_taps(set, &taps[..columns.len() * from.channels], pixel);
             }
         }
     });
 }
 
+for_instruction_sets! {
+    /// `pixel[c] = max(pixel[c], tap[c])` for all taps, which lie next to each other.
+    fn max_of_taps(taps: &[f32], pixel: &mut [f32]) {
+        for tap in taps.chunks_exact(pixel.len()) {
+            pixel.iter_mut().zip(tap).for_each(|(max, &x)| *max = max_or_nan(*max, x));
+        }
+    }
+}
+
 /// Mean over the pixels of each image, summed in raster order.
-pub(super) fn global_average_pool(input: &[f32], from: ValueShape, output: &mut [f32]) {
+pub(super) fn global_average_pool(set: InstructionSet, input: &[f32], from: ValueShape, output: &mut [f32]) {
     let num_pixels = from.height * from.width;
     let images = input.par_chunks_exact(num_pixels * from.channels);
-    output.par_chunks_exact_mut(from.channels).zip(images).for_each(|(mean, image)| {
+    output.par_chunks_exact_mut(from.channels).zip(images).for_each(|(mean, image)| mean_of_pixels(set, image, mean));
+}
+
+for_instruction_sets! {
+    /// The mean over the pixels of an image.
+    fn mean_of_pixels(image: &[f32], mean: &mut [f32]) {
         mean.fill(0.0);
-        for pixel in image.chunks_exact(from.channels) {
+        for pixel in image.chunks_exact(mean.len()) {
             mean.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += x);
         }
+        let num_pixels = image.len() / mean.len();
         mean.iter_mut().for_each(|sum| *sum /= num_pixels as f32);
-    });
+    }
 }
