@@ -244,6 +244,9 @@ sanitize() {
     step "$tool, sound files" 60 0 "${few[@]}" "${check[@]}" "$pack/tests/conformance" the_matrix odd_files
     step "$tool, damaged files" 60 0 "${fewer[@]}" "${check[@]}" "$pack/tests/damaged" mutated_files
     step "$tool, a network" 60 0 "${check[@]}" "$pack/tests/device_network" every_tile_gives_the_same
+    step "$tool, inputs" 60 0 env RAYON_NUM_THREADS=2 "${check[@]}" "$pack/tests/device_input"
+    step "$tool, sessions" 60 0 env RAYON_NUM_THREADS=2 "${check[@]}" "$pack/tests/device_session" \
+        what_the_device_gives_up_is_decoded_by_the_cpu faults_are_those_of_other_batches
 }
 
 run_sanitizers() {
@@ -312,6 +315,13 @@ run_networks() {
         [[ " ${others[*]} " != *" $network "* ]] || sizes=64
         step "network $network" 80 0 "$pack/bin/dctflow" bench e2e --device "$device" "${model[@]}" "${duration[@]}" --batch "$sizes" \
             --record "$record-network-$network.json" "${photos[@]}"
+    done
+    # The same convolutions by cuBLASLt and cuDNN.
+    [[ $device == cuda && -n $libraries ]] || return 0
+    for network in "${networks[@]:0:2}"; do
+        model_of "$network"
+        step "network $network, libraries" 60 0 "${with_libraries[@]}" "$pack/bin/dctflow" bench e2e --device "$device" --ops libraries \
+            "${model[@]}" "${duration[@]}" --batch 64 --record "$record-libraries-$network.json" "${photos[@]}"
     done
 }
 
