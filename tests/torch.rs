@@ -467,9 +467,13 @@ fn without_its_wait_libtorch_reads_too_early() {
 
 /// Done, or why not.
 type Checked = Result<(), String>;
+type Check = fn(Device) -> Checked;
+
+/// What is tried on a GPU.
+type GpuCheck = fn(Device) -> Checked;
 
 /// What a GPU shows, one line for each check.
-const GPU_CHECKS: [(&str, fn(Device) -> Checked); 4] = [
+const GPU_CHECKS: [(&str, GpuCheck); 4] = [
     ("every network agrees with the CPU backend", networks_agree_on),
     ("mixed precision is near", mixed_precision_is_near_on),
     ("a network learns", a_network_learns_on),
