@@ -467,7 +467,6 @@ fn without_its_wait_libtorch_reads_too_early() {
 
 /// Done, or why not.
 type Checked = Result<(), String>;
-type Check = fn(Device) -> Checked;
 
 /// What is tried on a GPU.
 type GpuCheck = fn(Device) -> Checked;
