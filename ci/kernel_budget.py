@@ -64,7 +64,8 @@ def missing_symbols(tools, build):
     every = [name for name, _ in kernels()]
     for module in sorted([*build.glob("*.cubin"), *build.glob("*.ptx")]):
         names = every if "90a" in module.name else portable
-        wanted = {name + suffix for name in names for suffix in ("_entry", "_smem_bytes") if suffix == "_entry" or module.suffix == ".ptx"}
+        suffixes = ["_entry", "_smem_bytes"] if module.suffix == ".ptx" else ["_entry"]
+        wanted = {name + suffix for name in names for suffix in suffixes}
         yield from (f"{module.name} has no symbol {name}" for name in sorted(wanted - symbols(tools, module)))
 
 
