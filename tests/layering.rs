@@ -36,6 +36,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/stages/",
     "src/torch/cuda.rs",
     "src/torch/memory.rs",
+    "src/cpu/entropy/bitops.rs",
     "src/cpu/input.rs",
     "src/cpu/network/",
 ];

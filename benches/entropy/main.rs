@@ -1,7 +1,8 @@
 //! Entropy decoding on one core, against libjpeg-turbo's (the same C code, as mozjpeg builds it) on the same files in the same run.
 //!
 //! The ratio is what counts: it is taken first, from rounds in which both decode the same files in turn. Files: generated ones, and the
-//! photos under `photos/imagenet-sample` and `photos/web` of `DCTFLOW_DATA` (else `../shared/data`), where present.
+//! photos under `photos/imagenet-sample` and `photos/web` of `DCTFLOW_DATA` (else `../shared/data`), where present. A word after `--`
+//! picks the kinds with it in their names.
 
 mod libjpeg;
 
@@ -116,7 +117,10 @@ fn print_ratio(set: &Set) {
 }
 
 fn entropy(criterion: &mut Criterion) {
-    let sets = sets();
+    let mut sets = sets();
+    if let Some(filter) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+        sets.retain(|set| set.name.contains(&filter));
+    }
     sets.iter().for_each(print_ratio);
     for set in &sets {
         let mut group = criterion.benchmark_group(&set.name);

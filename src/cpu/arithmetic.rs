@@ -48,7 +48,7 @@ pub fn decode_interval(
     let outcome = match (is_progressive, scan.ss) {
         (false, _) => decoder.decode_sequential(layout, planes, mcus),
         (true, 0) => decoder.decode_dc_scan(layout, planes, mcus),
-        (true, _) => decoder.decode_ac_scan(layout, BandBlocks::new(layout, planes, nonzero), mcus),
+        (true, _) => decoder.decode_ac_scan(BandBlocks::new(layout, planes, nonzero, mcus.start), mcus),
     };
     *decisions_left = decisions_left.and_then(|left| left.checked_sub(decoder.reader.num_decisions));
     outcome
@@ -207,10 +207,10 @@ impl<'a> IntervalDecoder<'a> {
     }
 
     /// A band of AC. Blocks without anything new are not touched, nor searched for what they have: that would be work which no decision pays for.
-    fn decode_ac_scan(&mut self, layout: &ScanLayout, mut blocks: BandBlocks, mcus: Range<u32>) -> IntervalOutcome {
+    fn decode_ac_scan(&mut self, mut blocks: BandBlocks, mcus: Range<u32>) -> IntervalOutcome {
         let mut changes = Changes { len: 0, earlier: [(0, 0); 64] };
-        for (mcu_idx, mcu_x, mcu_y) in layout.positions(mcus) {
-            let mut block = blocks.block_at(mcu_x, mcu_y);
+        for mcu_idx in mcus {
+            let mut block = blocks.block();
             changes.len = 0;
             let result = match self.ah {
                 0 => self.decode_ac(0, self.ss, |k, value| changes.set(&mut block, k, value)),
@@ -220,6 +220,7 @@ impl<'a> IntervalDecoder<'a> {
                 changes.undo(&mut block);
                 return self.fails(mcu_idx);
             }
+            blocks.advance(1);
         }
         self.ends()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entropy::{FaultLog, ScanDecoder, ScanLayout};
+use super::entropy::{FaultLog, Instructions, ScanDecoder, ScanLayout};
 use crate::ImageError;
 use crate::jpeg::{
     Coefficients, Component, DecodeReport, Frame, Header, Limits, Plane, Progression, Scan, Scans, Status,
@@ -57,6 +57,12 @@ impl Decoder {
         Self { scan_decoder, log, spare: Vec::new(), max_spare_bytes }
     }
 
+    /// Decodes Huffman codes with these instructions instead of the fastest ones that the processor has.
+    pub fn with_instructions(mut self, instructions: Instructions) -> Self {
+        self.scan_decoder.instructions = instructions;
+        self
+    }
+
     /// Decodes one file. Never panics; whatever is wrong with the file stands in the report.
     pub fn decode(&mut self, bytes: &[u8], limits: &Limits) -> Decoded {
         match Header::parse(bytes, limits) {
@@ -88,7 +94,9 @@ impl Decoder {
     /// Gives the working memory back if it may be larger than what is kept.
     fn trim_working_memory(&mut self, frame: &Frame, file_bytes: usize) {
         if frame.coefficient_bytes() + file_bytes as u64 > self.max_spare_bytes {
+            let instructions = self.scan_decoder.instructions;
             (self.scan_decoder, self.log) = Default::default();
+            self.scan_decoder.instructions = instructions;
         }
     }
 

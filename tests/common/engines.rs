@@ -1,6 +1,6 @@
 //! The decoders that every case runs on.
 
-use dctflow::cpu;
+use dctflow::cpu::{self, entropy::Instructions};
 use dctflow::device::Device;
 use dctflow::device::emulator::Schedule;
 use dctflow::jpeg::Limits;
@@ -20,7 +20,8 @@ pub trait Engine: Sync {
     fn decode(&self, bytes: &[u8]) -> cpu::Decoded;
 }
 
-struct Cpu;
+/// With one kind of instructions.
+struct Cpu(Instructions);
 
 impl Engine for Cpu {
     fn kind(&self) -> &'static str {
@@ -28,11 +29,16 @@ impl Engine for Cpu {
     }
 
     fn name(&self) -> &'static str {
-        "cpu"
+        match self.0.name() {
+            "portable" => "cpu, portable",
+            "avx2" => "cpu, avx2",
+            "avx512" => "cpu, avx512",
+            name => name,
+        }
     }
 
     fn decode(&self, bytes: &[u8]) -> cpu::Decoded {
-        cpu::decode(bytes, &Limits::default())
+        cpu::Decoder::default().with_instructions(self.0).decode(bytes, &Limits::default())
     }
 }
 
@@ -106,14 +112,16 @@ impl Engine for Kernels {
 
 /// The engines to be tested. Those that this machine or build lacks are named on stderr and counted; one that is required fails the test.
 pub fn engines() -> Vec<Box<dyn Engine>> {
-    let mut engines: Vec<Box<dyn Engine>> = vec![
-        Box::new(Cpu),
+    let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+    engines.extend(Instructions::supported().map(|instructions| Box::new(Cpu(instructions)) as Box<dyn Engine>));
+    let kernels: [Box<dyn Engine>; 5] = [
         Box::new(Kernels::emulated("emulator, forward", Schedule::Forward, &ROTATIONS[0])),
         Box::new(Kernels::emulated("emulator, reverse", Schedule::Reverse, &ROTATIONS[1])),
         Box::new(Kernels::emulated("emulator, random", Schedule::Random(1), &ROTATIONS[2])),
         Box::new(Kernels::cuda("cuda", &[None])),
         Box::new(Kernels::cuda("cuda, short subsequences", &[Some(64)])),
     ];
+    engines.extend(kernels);
     engines.retain(|engine| devices::is_chosen(engine.kind()));
     let num_chosen = engines.len();
     if let Some(error) = devices::cuda().err().filter(|_| devices::is_chosen("cuda")) {

@@ -23,6 +23,9 @@ pub struct Entry(u16);
 impl Entry {
     const LONG: Entry = Entry(0);
 
+    /// What a pattern that is no code counts as in sequential scans.
+    pub const BAD: Entry = Entry(BAD_CODE_BITS as u16);
+
     fn new(code: HuffmanCode) -> Self {
         let value_bits = code.value & 15;
         Self(u16::from(code.length_bits + value_bits) | u16::from(code.value) << 8)
@@ -49,7 +52,19 @@ impl Entry {
     /// Bits of the code.
     #[inline(always)]
     pub fn code_bits(self) -> u32 {
-        self.total_bits() - u32::from(self.symbol() & 15)
+        self.total_bits() - self.value_bits()
+    }
+
+    /// SSSS: bits of the value.
+    #[inline(always)]
+    pub fn value_bits(self) -> u32 {
+        u32::from(self.0 >> 8 & 15)
+    }
+
+    /// RRRR.
+    #[inline(always)]
+    pub fn run(self) -> usize {
+        usize::from(self.0 >> 12)
     }
 }
 
@@ -174,13 +189,14 @@ impl Lookup {
         self.pairs.get_or_init(|| Arc::new(pair_table(&self.codes)))
     }
 
-    /// A code longer than [`LOOKUP_BITS`] at the beginning of 16 bits: its length and its symbol. `None`: no code matches.
+    /// A code longer than [`LOOKUP_BITS`] at the beginning of 16 bits. `None`: no code matches.
     #[cold]
-    pub fn find_long(&self, pattern: u32) -> Option<(u32, u8)> {
+    pub fn find_long(&self, pattern: u32) -> Option<Entry> {
         let length_bits = (LOOKUP_BITS + 1..=16).find(|&length_bits| pattern < self.code_end[length_bits as usize])?;
         let code = (pattern >> (16 - length_bits)) as i32;
         let value_idx = code + self.value_offset[length_bits as usize];
-        Some((length_bits, self.table.values[value_idx as usize & 255]))
+        let value = self.table.values[value_idx as usize & 255];
+        Some(Entry::new(HuffmanCode { code: code as u16, length_bits: length_bits as u8, value }))
     }
 }
 
@@ -268,7 +284,7 @@ mod tests {
                 assert_eq!(entry.total_bits(), length_bits + u32::from(code.value & 15));
             } else {
                 assert!(entry.is_long());
-                assert_eq!(lookup.find_long((pattern >> 48) as u32), Some((length_bits, code.value)));
+                assert_eq!(lookup.find_long((pattern >> 48) as u32), Some(Entry::new(code)));
             }
         }
     }

@@ -40,6 +40,7 @@
 //! those at one offset the first in the order of [`CorruptKind`].
 
 mod band;
+mod bitops;
 pub mod bits;
 mod destuff;
 mod layout;
@@ -49,6 +50,7 @@ mod scan;
 mod sequential;
 
 pub use band::{BandBlock, BandBlocks, NonzeroMasks, bits as band_bits};
+pub use bitops::Instructions;
 pub use destuff::Destuffed;
 pub use layout::{BlockPlace, ScanLayout};
 pub use scan::{Fault, FaultLog, ScanDecoder};

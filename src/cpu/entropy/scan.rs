@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::IntervalOutcome;
 use super::band::NonzeroMasks;
+use super::bitops::Instructions;
 use super::bits::PADDING_BYTES;
 use super::destuff::Destuffed;
 use super::layout::ScanLayout;
 use super::lookup::{Lookup, LookupCache};
-use super::progressive::ProgressiveScan;
-use super::sequential::{ComponentTables, SequentialScan};
+use super::progressive::ProgressiveInterval;
+use super::sequential::{ComponentTables, SequentialInterval};
 use crate::cpu::arithmetic::{self, PieceData, PlanesMut};
 use crate::jpeg::{EntropyCoded, EntropyCoding, Frame, Piece, Plane, Process, Scan, assign_intervals};
 use crate::{CorruptKind, ImageError};
@@ -88,6 +89,8 @@ enum Coding {
 /// Decodes scans; its memory and its tables are used again for the next one.
 #[derive(Default)]
 pub struct ScanDecoder {
+    /// What it is to use: by default the fastest.
+    pub instructions: Instructions,
     destuffed: Destuffed,
     lookups: LookupCache,
     nonzero: NonzeroMasks,
@@ -121,6 +124,7 @@ impl ScanDecoder {
         let num_intervals = scan.num_intervals(frame);
         let coded = self.destuffed.read(bytes, scan.ecs_offset, num_intervals);
         let mut run = ScanRun {
+            instructions: self.instructions,
             bytes,
             frame,
             scan,
@@ -181,6 +185,7 @@ impl ScanDecoder {
 
 /// One scan while it is decoded.
 struct ScanRun<'a> {
+    instructions: Instructions,
     bytes: &'a [u8],
     frame: &'a Frame,
     scan: &'a Scan,
@@ -300,9 +305,11 @@ impl ScanRun<'_> {
         let Self { layout, nonzero, planes, scan, .. } = self;
         let data = &self.destuffed.data[..];
         match &self.coding {
-            Coding::Sequential(tables) => SequentialScan { layout, tables }.decode_interval(planes, mcus, data, piece),
+            Coding::Sequential(tables) => {
+                self.instructions.run(SequentialInterval { layout, tables, planes, mcus, data, piece })
+            }
             Coding::Progressive(tables) => {
-                ProgressiveScan { scan, layout, tables }.decode_interval(planes, nonzero, mcus, data, piece)
+                self.instructions.run(ProgressiveInterval { scan, layout, tables, planes, nonzero, mcus, data, piece })
             }
             Coding::Arithmetic => {
                 let is_progressive = self.frame.process == Process::Progressive;

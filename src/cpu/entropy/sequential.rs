@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::IntervalOutcome;
+use super::bitops::{BitOps, Work};
 use super::bits::{BitReader, REFILLED_BITS};
 use super::layout::ScanLayout;
-use super::lookup::{BAD_CODE_BITS, LOOKUP_BITS, Lookup, PairTable};
+use super::lookup::{BAD_CODE_BITS, Entry, LOOKUP_BITS, Lookup, PairTable};
 use crate::CorruptKind;
 use crate::jpeg::{NATURAL_FROM_ZIGZAG, Plane};
 
@@ -37,25 +38,29 @@ impl ComponentTables {
     }
 }
 
-/// A scan, ready to be decoded.
-pub struct SequentialScan<'a> {
-    /// Where its blocks lie.
+/// The MCUs of one restart interval, to be decoded from one piece of destuffed data. Blocks that are not received are zero, those of the
+/// MCUs after the first one that lacks a block are left for the caller to set to zero.
+pub struct SequentialInterval<'a> {
+    /// Where the scan's blocks lie.
     pub layout: &'a ScanLayout,
     /// One per component.
     pub tables: &'a [ComponentTables],
+    /// The frame's.
+    pub planes: &'a mut [Plane],
+    /// The interval's.
+    pub mcus: Range<u32>,
+    /// Of all pieces.
+    pub data: &'a [u8],
+    /// The piece's bytes.
+    pub piece: Range<usize>,
 }
 
-impl SequentialScan<'_> {
-    /// Decodes the MCUs of one restart interval from one piece of destuffed data. Blocks that are not received are zero, those of
-    /// the MCUs after the first one that lacks a block are left for the caller to set to zero.
-    pub fn decode_interval(
-        &self,
-        planes: &mut [Plane],
-        mcus: Range<u32>,
-        data: &[u8],
-        piece: Range<usize>,
-    ) -> IntervalOutcome {
-        let (layout, tables) = (self.layout, self.tables);
+impl Work for SequentialInterval<'_> {
+    type Output = IntervalOutcome;
+
+    #[inline(always)]
+    fn run<B: BitOps>(self, _ops: B) -> IntervalOutcome {
+        let Self { layout, tables, planes, mcus, data, piece } = self;
         let end_bits = piece.end as u64 * 8;
         let mut bad_codes = BadCodes { mcu_idx: mcus.start, end_bits, first: None };
         let mut decoder = BlockDecoder { reader: BitReader::new(data, piece.start), bad_codes: &mut bad_codes };
@@ -95,15 +100,15 @@ struct BadCodes {
 }
 
 impl BadCodes {
-    /// The length and the symbol of a long code; a pattern that is no code counts as the symbol 0.
+    /// A long code; a pattern that is no code counts as the symbol 0.
     #[cold]
     #[inline(never)]
-    fn find_long(&mut self, table: &Lookup, pattern: u32, at_bits: u64) -> (u32, u8) {
+    fn find_long(&mut self, table: &Lookup, pattern: u32, at_bits: u64) -> Entry {
         table.find_long(pattern).unwrap_or_else(|| {
             if at_bits + u64::from(BAD_CODE_BITS) <= self.end_bits {
                 self.first.get_or_insert((self.mcu_idx, CorruptKind::BadCode, at_bits));
             }
-            (BAD_CODE_BITS, 0)
+            Entry::BAD
         })
     }
 }
@@ -171,14 +176,13 @@ impl BlockDecoder<'_> {
     fn decode_symbol_and_value(&mut self, table: &Lookup) -> (u8, i32) {
         self.reader.refill();
         let entry = table.look(&self.reader);
-        let (total_bits, symbol) = if entry.is_long() {
+        let entry = if entry.is_long() {
             let at_bits = self.reader.position_bits();
-            let (code_bits, symbol) = self.bad_codes.find_long(table, self.reader.peek(16) as u32, at_bits);
-            (code_bits + u32::from(symbol & 15), symbol)
+            self.bad_codes.find_long(table, self.reader.peek(16) as u32, at_bits)
         } else {
-            (entry.total_bits(), entry.symbol())
+            entry
         };
-        (symbol, self.reader.take_value(total_bits, u32::from(symbol & 15)))
+        (entry.symbol(), self.reader.take_value(entry.total_bits(), entry.value_bits()))
     }
 }
 
