@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dctflow::cpu;
+use dctflow::cpu::{self, entropy::Instructions};
 use dctflow::jpeg::{Header, Limits, Process, Status};
 use dctflow::synth::photo_set;
 use libjpeg::Libjpeg;
@@ -92,28 +92,31 @@ fn timed(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The median over rounds of how many times faster than libjpeg a set is decoded.
-fn print_ratio(set: &Set) {
-    let (mut decoder, mut libjpeg) = (cpu::Decoder::default(), Libjpeg::new());
-    let mut rounds: Vec<(f64, f64)> = Vec::new();
+/// The median over rounds of how many times faster than libjpeg a set is decoded, with each kind of instructions that the processor has.
+fn print_ratios(set: &Set) {
+    let mut decoders: Vec<(Instructions, cpu::Decoder)> = Instructions::supported()
+        .map(|instructions| (instructions, cpu::Decoder::default().with_instructions(instructions)))
+        .collect();
+    let mut libjpeg = Libjpeg::new();
+    let mut rounds: Vec<(Vec<f64>, f64)> = Vec::new();
     let start = Instant::now();
     while rounds.len() < 7 || start.elapsed() < Duration::from_secs(3) {
-        rounds.push((timed(|| decode_set(&mut decoder, set)), timed(|| read_set(&mut libjpeg, set))));
+        let ours = decoders.iter_mut().map(|(_, decoder)| timed(|| decode_set(decoder, set))).collect();
+        rounds.push((ours, timed(|| read_set(&mut libjpeg, set))));
     }
     let rounds = &rounds[1..]; // the first one warms up
-    let median = |mut values: Vec<f64>| {
+    let median = |of_round: &dyn Fn(&(Vec<f64>, f64)) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of_round).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
     let megabytes = set.num_bytes() as f64 / 1e6;
-    let ours = megabytes / median(rounds.iter().map(|r| r.0).collect());
-    let theirs = megabytes / median(rounds.iter().map(|r| r.1).collect());
-    let ratio = median(rounds.iter().map(|r| r.1 / r.0).collect());
-    println!(
-        "ratio {:<40} {:>3} files  {ratio:.2} x libjpeg  ({ours:.0} against {theirs:.0} MB/s)",
-        set.name,
-        set.files.len()
-    );
+    print!("ratio {:<34} {:>3} files ", set.name, set.files.len());
+    for (idx, (instructions, _)) in decoders.iter().enumerate() {
+        let (ratio, seconds) = (median(&|(ours, theirs)| theirs / ours[idx]), median(&|(ours, _)| ours[idx]));
+        print!(" {} {ratio:.2} x ({:.0} MB/s)", instructions.name(), megabytes / seconds);
+    }
+    println!("  libjpeg {:.0} MB/s", megabytes / median(&|(_, theirs)| *theirs));
 }
 
 fn entropy(criterion: &mut Criterion) {
@@ -121,7 +124,7 @@ fn entropy(criterion: &mut Criterion) {
     if let Some(filter) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
         sets.retain(|set| set.name.contains(&filter));
     }
-    sets.iter().for_each(print_ratio);
+    sets.iter().for_each(print_ratios);
     for set in &sets {
         let mut group = criterion.benchmark_group(&set.name);
         group.sample_size(10).throughput(Throughput::Bytes(set.num_bytes()));
