@@ -68,7 +68,7 @@ fn a_record_says_where_and_on_what_it_was_made() {
     assert_eq!(record["format"], 2);
     assert!(record["program"].as_str().unwrap().starts_with("dctflow "));
     assert!(record["commit"].is_string() && machine["cpu"].is_string() && number(&machine["cores"]) >= 1.0);
-    assert_eq!(record["command"][1], "bench");
+    assert_eq!((&record["command"][0], &record["command"][1]), (&json!("dctflow"), &json!("bench")));
     assert_eq!((data["files"].as_u64(), data["sha256"].as_str().unwrap().len()), (Some(4), 64));
     let kinds = data["kinds"].as_object().unwrap();
     assert_eq!(kinds.values().map(number).sum::<f64>(), 4.0);

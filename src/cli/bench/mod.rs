@@ -27,7 +27,7 @@ use dctflow::{Error, ErrorKind, Result};
 
 use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
-use super::held::commit;
+use super::held::{command, commit};
 use super::output::{Output, say};
 use device::DeviceScenario;
 use images::Images;
@@ -433,7 +433,7 @@ impl<'a> Bench<'a> {
             commit: commit().into(),
             build: machine::build().into(),
             started_unix_s: self.started_unix_s,
-            command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            command: command(),
             machine: self.machine.clone(),
             gpu,
             data: self.images.about.clone(),
