@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use dctflow::jpeg::{EntropyCoding, Process};
+use dctflow::synth::{Encoding, Interleaving, Layout, Picture, sequential_scans};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -66,7 +68,7 @@ fn a_record_says_where_and_on_what_it_was_made() {
     assert_eq!(record["format"], 2);
     assert!(record["program"].as_str().unwrap().starts_with("dctflow "));
     assert!(record["commit"].is_string() && machine["cpu"].is_string() && number(&machine["cores"]) >= 1.0);
-    assert_eq!(record["command"][1], "bench");
+    assert_eq!((&record["command"][0], &record["command"][1]), (&json!("dctflow"), &json!("bench")));
     assert_eq!((data["files"].as_u64(), data["sha256"].as_str().unwrap().len()), (Some(4), 64));
     let kinds = data["kinds"].as_object().unwrap();
     assert_eq!(kinds.values().map(number).sum::<f64>(), 4.0);
@@ -187,6 +189,8 @@ fn every_part_of_the_way_runs_on_a_device_too() {
         assert_eq!(result["settings"]["in_flight"], if arguments.contains("--in-flight") { 2 } else { 1 });
         let settings = (&result["settings"]["device"], &result["outcomes"]["complete"]);
         assert_eq!(settings, (&json!("emulator"), &result["images"]), "{arguments}");
+        let busy = number(&result["device_busy_share"]);
+        assert!(busy > 0.0 && busy <= 1.0, "{result}");
         let fields = ["uploaded_bytes_per_image", "peak_device_memory_bytes", "images_per_s"];
         let has_files = !arguments.starts_with("network");
         assert!(fields.iter().skip(usize::from(!has_files)).all(|field| number(&result[field]) > 0.0), "{record}");
@@ -205,6 +209,46 @@ fn what_cannot_be_used_is_an_outcome_on_a_device_too() {
     folder.run("bench network --weights small.safetensors --device emulator b.jpg", 2);
     let refused = folder.run("bench decode --in-flight 2 --images 1", 2);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--in-flight is for devices"));
+}
+
+/// A JPEG file with arithmetic coding, which devices leave to the CPU.
+fn arithmetic_photo() -> Vec<u8> {
+    let layout = Layout {
+        coding: EntropyCoding::Arithmetic,
+        process: Process::ExtendedSequential,
+        ..Layout::baseline(&[(1, 1)], 80)
+    };
+    let image = Picture::photo(0, 200, 150, 1).coefficients(&layout);
+    Encoding::new(sequential_scans(&image.frame, Interleaving::Interleaved)).encode(&image).to_bytes()
+}
+
+/// What the CPU decodes for a device is in the record and in what is made of it, by sessions and by parts of the way.
+#[test]
+fn what_a_device_leaves_to_the_cpu_is_counted_and_timed() {
+    let folder = Folder::new();
+    folder.write("a.jpg", dctflow::synth::photo(0, 0));
+    folder.write("b.jpg", arithmetic_photo());
+    folder.write("c.jpg", "no JPEG");
+    for scenario in ["e2e --weights small.safetensors", "decode", "input --weights small.safetensors"] {
+        let arguments =
+            format!("{scenario} --batch 3 --in-flight 1 --device emulator --record r.json a.jpg b.jpg c.jpg");
+        let record = folder.record(&arguments, 1);
+        let result = &record["results"][0];
+        assert_eq!(3.0 * number(&result["images_left_to_cpu"]), number(&result["images"]), "{result}");
+        let seconds = number(&result["left_to_cpu_s_per_1000_images"]);
+        assert!(seconds > 0.0 && seconds < number(&result["cpu_s_per_1000_images"]), "{result}");
+        assert_null_fields_have_reasons(&record);
+        let left = format!("left to the CPU {} images", result["images_left_to_cpu"]);
+        let markdown = folder.text("bench report r.json", 0);
+        assert!(markdown.contains(&left), "{markdown}");
+        let csv = folder.text("bench report --format csv r.json", 0);
+        let lines: Vec<Vec<&str>> = csv.lines().map(csv_fields).collect();
+        let column = lines[0].iter().position(|name| *name == "images_left_to_cpu").unwrap();
+        assert_eq!(lines[1][column], result["images_left_to_cpu"].to_string(), "{csv}");
+    }
+    // Where it is none, the tables do not speak of it.
+    folder.record("decode --batch 1 --device emulator --record none.json a.jpg", 0);
+    assert!(!folder.text("bench report none.json", 0).contains("left to the CPU"));
 }
 
 #[test]

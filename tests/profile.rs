@@ -107,6 +107,8 @@ fn decoding_counts_symbols_redundancy_and_barriers() {
     assert!(number(&synchronize["symbols_per_symbol"]) >= 1.0, "{synchronize}");
     assert!(number(&synchronize["symbols_warp_max"]) >= number(&synchronize["symbols"]));
     assert!(number(&synchronize["barriers_per_cta"]) >= 1.0 && number(&synchronize["symbols_per_s"]) > 0.0);
+    // Of all planes, of what is not trusted, and of the segments' results: a GPU has no zones between planes.
+    assert_eq!(row(&record, "fill")["calls"], 3);
     assert!(rows(&record).iter().all(|row| row["stage"] == "decode"));
     assert_eq!((&record["unresolved_images"], &record["unmatched_launches"]), (&0.into(), &0.into()));
     // The compiler's loops, `kernels/loops.tsv`.

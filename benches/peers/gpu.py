@@ -7,8 +7,9 @@
 in the host's. *Network*: ResNet-50 alone, its input in device memory, in fp16, channels last: eager, as a CUDA graph, compiled
 (`reduce-overhead`) and, with --max-autotune, with kernels chosen by measuring; beside `dctflow bench network`. *Bytes to logits*: nvJPEG, resize
 (antialiased, short side 256), centre crop 224 and that ResNet-50, beside `dctflow bench e2e`, with the network that needs no pixels and with
-ResNet-50 itself. The peers have what ours has: a batch is decoded and resized on a stream and a thread of its own while the network runs on the one
-before, images of one size are resized together, and logits come to pinned memory without a wait.
+ResNet-50 itself. The peers have what ours has: batch norms are folded into the convolutions, a batch is decoded and resized on a stream and a thread
+of its own while the network runs on the one before, images of one size are resized together, and logits come to pinned memory without a wait. cuDNN
+measures its algorithms while it warms up.
 
 Every result is written as soon as it is there. A ratio pairs runs of one round. What a machine cannot run has no rate, but the reason. Exit status: 0
 if everything ran but what is not installed, 1 if something failed, 3 if there was no time for all.
@@ -26,37 +27,54 @@ import tempfile
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 import torchvision
+from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from common import gpu_record, jpeg_files, machine, parser, ratio, table
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
-# Batches of one run of a task: enough for those in flight to overlap.
+# Batches of one pass of a task: enough for those in flight to overlap.
 NUM_BATCHES = 8
 IN_FLIGHT = 2
 SIDE = 224
+BOTH_IN_FLIGHT = ["--in-flight", str(IN_FLIGHT)]
 
 # Ours: `dctflow bench` with these arguments, beside the peers of these groups.
 OURS = {
-    "dctflow decode": ("decode", ["decode", "--in-flight", str(IN_FLIGHT)]),
-    "dctflow resnet50-rgb-v1.5, network alone": ("network", ["network", "--network", "resnet50-rgb-v1.5"]),
-    "dctflow late-concat-rfa-thinner, network alone": ("network", ["network", "--network", "late-concat-rfa-thinner"]),
-    "dctflow resnet50-rgb-v1.5": ("bytes to logits", ["e2e", "--network", "resnet50-rgb-v1.5"]),
-    "dctflow late-concat-rfa-thinner": ("bytes to logits", ["e2e", "--network", "late-concat-rfa-thinner"]),
+    "dctflow decode": ("decode", ["decode", *BOTH_IN_FLIGHT]),
+    "dctflow resnet50-rgb-v1.5, network alone": ("network", ["network", "--network", "resnet50-rgb-v1.5", *BOTH_IN_FLIGHT]),
+    "dctflow late-concat-rfa-thinner, network alone": ("network", ["network", "--network", "late-concat-rfa-thinner", *BOTH_IN_FLIGHT]),
+    "dctflow resnet50-rgb-v1.5": ("bytes to logits", ["e2e", "--network", "resnet50-rgb-v1.5", *BOTH_IN_FLIGHT]),
+    "dctflow late-concat-rfa-thinner": ("bytes to logits", ["e2e", "--network", "late-concat-rfa-thinner", *BOTH_IN_FLIGHT]),
 }
 
 # Rounds are short by design: their number is what makes up for it.
 EXPECTED_DOUBTS = ("too-short", "short-warm-up")
 
 
+def folded(network):
+    """With its batch norms in the convolutions before them."""
+    pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")]
+    for module in list(network.modules()):
+        for names in pairs:
+            convolution, norm = (getattr(module, name, None) for name in names)
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, names[0], fuse_conv_bn_eval(convolution, norm))
+                setattr(module, names[1], nn.Identity())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    return network
+
+
 class Peers:
-    """Each task takes NUM_BATCHES batches; the device is idle at its end."""
+    """Each task takes `passes` times NUM_BATCHES batches; the device is idle at its end."""
 
     def __init__(self, files, arguments):
         self.batch = arguments.batch
@@ -71,13 +89,17 @@ class Peers:
         self.tensors = [tensors[i : i + self.batch] for i in starts]
         self.mean, self.std = (torch.tensor(values, device="cuda").view(1, 3, 1, 1) for values in (MEAN, STD))
         torch.manual_seed(0)
-        network = torchvision.models.resnet50(weights=None).eval().half().cuda()
+        torch.backends.cudnn.benchmark = True
+        network = folded(torchvision.models.resnet50(weights=None).eval()).half().cuda()
         self.network = network.to(memory_format=torch.channels_last)
-        image = torch.randn(self.batch, 3, SIDE, SIDE, device="cuda").half()
-        self.image = image.contiguous(memory_format=torch.channels_last)
-        # The decoder's stream and thread.
-        self.side = torch.cuda.Stream()
+        # As the batches that are decoded: what is compiled for another kind of tensor would be compiled a second time.
+        with torch.inference_mode():
+            image = torch.randn(self.batch, 3, SIDE, SIDE, device="cuda").half()
+            self.image = image.contiguous(memory_format=torch.channels_last)
+        # The decoder's stream, that of the resizing, and the thread of both.
+        self.decoding, self.side = torch.cuda.Stream(), torch.cuda.Stream()
         self.pool = ThreadPoolExecutor(1)
+        self.held, self.passes = deque(), 1
         self.logits = [torch.empty(self.batch, 1000, dtype=torch.half, pin_memory=True) for _ in range(IN_FLIGHT + 1)]
         self.decoder = None
         self.made = {}
@@ -96,6 +118,7 @@ class Peers:
     def graph(self):
         taken = self.image.clone(memory_format=torch.channels_last)
         stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self.network(taken)
@@ -111,29 +134,32 @@ class Peers:
 
         return run
 
+    def batches(self, of):
+        return chain.from_iterable(repeat(of, self.passes))
+
     def nvjpeg(self):
-        for chunk in self.tensors:
+        for chunk in self.batches(self.tensors):
             decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")
 
     def nvimgcodec(self):
         from nvidia import nvimgcodec
 
         self.decoder = self.decoder or nvimgcodec.Decoder()
-        for chunk in self.bytes:
+        for chunk in self.batches(self.bytes):
             images = self.decoder.decode(chunk)
             assert all(image is not None for image in images), "nvImageCodec gave nothing for a file"
 
     def network_alone(self, how):
         forward = self.forward(how)
-        for _ in range(NUM_BATCHES):
+        for _ in range(self.passes * NUM_BATCHES):
             self.download(forward(self.image))
         self.finish()
 
     def bytes_to_logits(self, how):
         forward = self.forward(how)
         stream = torch.cuda.current_stream()
-        coming = deque(self.pool.submit(self.decode, chunk) for chunk in self.tensors[:IN_FLIGHT])
-        left = iter(self.tensors[IN_FLIGHT:])
+        left = self.batches(self.tensors)
+        coming = deque(self.pool.submit(self.decode, next(left)) for _ in range(IN_FLIGHT))
         while coming:
             batch, decoded = coming.popleft().result()
             following = next(left, None)
@@ -146,10 +172,20 @@ class Peers:
 
     def decode(self, chunk):
         """A batch of the network's input, and the event after which it is there."""
-        with torch.inference_mode(), torch.cuda.stream(self.side):
-            batch = self.prepare(decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda"))
-            decoded = torch.cuda.Event()
-            decoded.record()
+        with torch.inference_mode():
+            # torchvision decodes on a stream of its own, which does not wait for the current one, into memory that was taken for the current one. So
+            # there is nothing else on that, and images are kept until they were read: else others would be written over them.
+            with torch.cuda.stream(self.decoding):
+                images = decode_jpeg(chunk, mode=ImageReadMode.RGB, device="cuda")
+            self.side.wait_stream(self.decoding)
+            with torch.cuda.stream(self.side):
+                batch = self.prepare(images)
+                decoded = torch.cuda.Event()
+                decoded.record()
+        self.held.append((images, decoded))
+        if len(self.held) > IN_FLIGHT:
+            images, read = self.held.popleft()
+            read.synchronize()
         return batch, decoded
 
     def prepare(self, images):
@@ -157,14 +193,19 @@ class Peers:
         by_size = {}
         for idx, image in enumerate(images):
             by_size.setdefault(tuple(image.shape), []).append(idx)
-        batch = torch.empty(len(images), 3, SIDE, SIDE, device="cuda")
+        crops = []
         for (_, height, width), places in by_size.items():
             scale = 256 / min(height, width)
             size = (round(height * scale), round(width * scale))
             stack = torch.stack([images[idx] for idx in places]).float()
             stack = F.interpolate(stack, size=size, mode="bilinear", antialias=True)
             top, left = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
-            batch[places] = stack[:, :, top : top + SIDE, left : left + SIDE]
+            crops.append(stack[:, :, top : top + SIDE, left : left + SIDE])
+        batch = torch.cat(crops)
+        if len(crops) > 1:
+            # To the files' order, without a wait of the host: one gathering, by an index from pinned memory.
+            places = torch.tensor([idx for places in by_size.values() for idx in places])
+            batch = batch[places.argsort().pin_memory().to("cuda", non_blocking=True)]
         batch = ((batch / 255 - self.mean) / self.std).half()
         return batch.contiguous(memory_format=torch.channels_last)
 
@@ -183,18 +224,19 @@ class Peers:
             self.waiting.popleft().synchronize()
 
     def rate(self, task, duration):
-        """Images per second over at least `duration` seconds."""
-        total, rounds = 0.0, 0
-        while total < duration:
-            self.waiting = deque()
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            with torch.inference_mode():
-                task()
-            torch.cuda.synchronize()
-            total += time.perf_counter() - start
-            rounds += 1
-        return rounds * NUM_BATCHES * self.batch / total
+        """Images per second over about `duration` seconds in one go, after a pass that says how many passes this takes."""
+        self.passes = 1
+        self.passes = max(1, math.ceil(duration / self.seconds(task)))
+        return self.passes * NUM_BATCHES * self.batch / self.seconds(task)
+
+    def seconds(self, task):
+        self.waiting = deque()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.inference_mode():
+            task()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
 
 
 def decodable(files):
@@ -205,7 +247,7 @@ def decodable(files):
             data = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
             decode_jpeg(data, mode=ImageReadMode.RGB, device="cuda")
             kept.append(file)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # ValueError: of an empty file
             print(f"{file.name}: {error}", file=sys.stderr)
     return kept or files
 
@@ -255,7 +297,8 @@ class Run:
                 if both:
                     pair = ([1 / r["rates"][idx] for idx in both] for r in (our, result))
                     result["dctflow_times_as_fast"][who.removeprefix("dctflow ")] = ratio(*pair)
-        self.record["results"] = list(self.results.values())
+        groups = [f"GPU {group}" for group in ("decode", "network", "bytes to logits")]
+        self.record["results"] = sorted(self.results.values(), key=lambda r: (groups.index(r["group"]), r["what"] not in OURS))
         if self.arguments.record:
             gpu_record(self.arguments.record).write_text(json.dumps(self.record, indent=1) + "\n")
 

@@ -24,15 +24,17 @@ if [ "${named[1]}" = none ]; then
 fi
 
 status=0
+records=("$record")
 "$python" benches/peers/cpu.py "${arguments[@]}" || status=1
 if nvidia-smi --list-gpus > /dev/null 2>&1; then
     "$python" -m pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements-gpu.txt || status=1
     ci/cuda-toolchain.sh > /dev/null || status=1
     cargo build --release --quiet --bin dctflow || status=1
     "$python" benches/peers/gpu.py "${arguments[@]}" || status=1
+    records+=("${record%.json}-gpu.json")
 else
     echo "no NVIDIA GPU here: its peers were not run" >&2
 fi
 echo
-"$python" benches/peers/table.py "$record" "${record%.json}-gpu.json"
+"$python" benches/peers/table.py "${records[@]}"
 exit "$status"

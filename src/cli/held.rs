@@ -42,8 +42,8 @@ pub fn commit() -> &'static str {
     option_env!("DCTFLOW_COMMIT").unwrap_or("unknown")
 }
 
-/// The command line, from the program's name on.
-pub fn command() -> String {
+/// The command line, from the program's name on: where it lies is nobody's business.
+pub fn command() -> Vec<String> {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once("dctflow".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
+    std::iter::once("dctflow".to_string()).chain(arguments).collect()
 }

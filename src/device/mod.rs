@@ -6,6 +6,7 @@
 //! Everything on a stream happens later, in the stream's order; between streams only events order anything. What a copy reads or writes on
 //! the host, and what a kernel's parameters point at, must stay as it is until then: those calls are `unsafe`.
 
+mod busy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(feature = "emulator")]
@@ -19,6 +20,7 @@ mod ops;
 mod stream;
 mod trace;
 
+pub use busy::BusyClock;
 pub use gate::Gate;
 pub use graph::Graph;
 pub use memory::{DeviceBuffer, DeviceSlice, PinnedBuffer};

@@ -1,13 +1,13 @@
 //! How long the stages take.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
 use crate::Result;
-use crate::device::{Device, Event, Stream};
+use crate::device::{BusyClock, Device, Event};
 
 /// Time spent per stage since the session was made: on the CPU, CPU time summed over its threads; on devices, the device's time, from event to
 /// event, and the CPU time of `parse`. Batches that overlap on a device share its time, so that stages may add up to more than has passed.
@@ -122,17 +122,12 @@ pub(super) struct DeviceClocks {
     resample: Clock,
     network: Clock,
     download: Clock,
-    /// Happened before all batches.
-    epoch: Event,
-    busy: Mutex<CoveredTime>,
+    busy: BusyClock,
 }
 
 impl DeviceClocks {
     /// Clocks at zero. Waits for the device.
     pub(super) fn new(device: &Arc<dyn Device>) -> Result<Self> {
-        let (stream, epoch) = (Stream::new(device)?, Event::new(device)?);
-        stream.record(&epoch)?;
-        epoch.synchronize()?;
         let clock = Clock::default;
         Ok(Self {
             parse: clock(),
@@ -141,8 +136,7 @@ impl DeviceClocks {
             resample: clock(),
             network: clock(),
             download: clock(),
-            epoch,
-            busy: Mutex::default(),
+            busy: BusyClock::new(device)?,
         })
     }
 
@@ -161,8 +155,7 @@ impl DeviceClocks {
         }
         // Between these the stream may have waited, for the host or for the caller's stream.
         for (from, to) in [(begun, decoded), (input_begun, input_made), (network_begun, end)] {
-            let begin = self.epoch.elapsed(from)?;
-            self.lock_busy().add(begin, begin + from.elapsed(to)?);
+            self.busy.add(from, to)?;
         }
         Ok(())
     }
@@ -180,11 +173,7 @@ impl DeviceClocks {
 
     /// Time at which the device had at least one batch to work on.
     pub(super) fn busy(&self) -> Duration {
-        self.lock_busy().total()
-    }
-
-    fn lock_busy(&self) -> MutexGuard<'_, CoveredTime> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.busy.total()
     }
 }
 
@@ -210,42 +199,6 @@ impl StageEvents {
             classified: event()?,
             end: event()?,
         })
-    }
-}
-
-/// Time that is covered by at least one of many intervals, which come in about the order of their ends.
-#[derive(Debug)]
-struct CoveredTime {
-    /// Of intervals that none to come can touch.
-    settled: Duration,
-    /// Begin and end, in order, apart from each other.
-    recent: Vec<(Duration, Duration)>,
-}
-
-impl Default for CoveredTime {
-    fn default() -> Self {
-        Self { settled: Duration::ZERO, recent: Vec::with_capacity(Self::MAX_RECENT + 1) }
-    }
-}
-
-impl CoveredTime {
-    /// Many more than can be under way at a time.
-    const MAX_RECENT: usize = 256;
-
-    fn add(&mut self, begin: Duration, end: Duration) {
-        let first = self.recent.partition_point(|&(_, other_end)| other_end < begin);
-        let touched_end = self.recent.partition_point(|&(other_begin, _)| other_begin <= end);
-        let touched = &self.recent[first..touched_end.max(first)];
-        let merged = touched.iter().fold((begin, end), |(begin, end), other| (begin.min(other.0), end.max(other.1)));
-        self.recent.splice(first..touched_end.max(first), [merged]);
-        if self.recent.len() > Self::MAX_RECENT {
-            let (begin, end) = self.recent.remove(0);
-            self.settled += end - begin;
-        }
-    }
-
-    fn total(&self) -> Duration {
-        self.recent.iter().fold(self.settled, |total, (begin, end)| total + (*end - *begin))
     }
 }
 
@@ -276,20 +229,5 @@ mod tests {
         clocks.entropy.add(Duration::from_secs(2));
         let times = clocks.read(Duration::from_secs(10));
         assert_eq!((times.entropy, times.network), (Duration::from_secs(2), Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn what_several_intervals_cover_counts_once() {
-        let covered = |intervals: &[(u64, u64)]| {
-            let mut time = CoveredTime::default();
-            intervals.iter().for_each(|&(begin, end)| time.add(Duration::from_secs(begin), Duration::from_secs(end)));
-            time.total().as_secs()
-        };
-        assert_eq!(covered(&[]), 0);
-        assert_eq!(covered(&[(1, 3), (5, 6), (2, 4)]), 4);
-        assert_eq!(covered(&[(5, 6), (1, 2), (0, 9), (3, 4)]), 9);
-        assert_eq!(covered(&[(1, 2), (2, 3)]), 2);
-        let many: Vec<(u64, u64)> = (0..1000).map(|i| (3 * i, 3 * i + 2)).collect();
-        assert_eq!(covered(&many), 2000);
     }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cpu_time::ProcessTime;
+use cpu_time::{ProcessTime, ThreadTime};
 use dctflow::cpu::{self, Decoded};
-use dctflow::device::{Device, Event, OpsChoice};
+use dctflow::device::{BusyClock, Device, Event, OpsChoice};
 use dctflow::jpeg::{Frame, Header, Limits, Status};
 use dctflow::network::Weights;
 use dctflow::plan::{DecodePlan, InputImage, PlanOptions, PlannedImage};
@@ -20,7 +20,7 @@ use dctflow::{Error, ErrorKind, ImageError, Result};
 use rayon::prelude::*;
 
 use super::images::File;
-use super::workload::{DeviceReading, Finished, Reading, Sent, Workload, logits_word};
+use super::workload::{DeviceReading, Finished, LeftToCpu, Reading, Sent, Workload, logits_word};
 use crate::cli::device_network::DeviceNetwork;
 use crate::cli::output::status_word;
 
@@ -38,6 +38,7 @@ trait Front: Send {
 #[derive(Clone, Copy, Default)]
 struct Counted {
     uploaded_bytes: u64,
+    left_to_cpu: LeftToCpu,
     upload: Duration,
     entropy: Duration,
     resample: Duration,
@@ -56,7 +57,15 @@ struct DeviceFront {
     decoded: Event,
     input_begun: Event,
     input_made: Event,
+    /// Of all fronts together.
+    busy: Arc<BusyClock>,
     counted: Counted,
+}
+
+/// What the fronts of a scenario share.
+struct Shared {
+    pool: Arc<rayon::ThreadPool>,
+    busy: Arc<BusyClock>,
 }
 
 /// Who decodes a file, and where its coefficients lie.
@@ -67,9 +76,10 @@ enum Place {
 }
 
 impl DeviceFront {
-    fn new(pool: Arc<rayon::ThreadPool>, device: &Arc<dyn Device>, network: Option<DeviceNetwork>) -> Result<Self> {
+    fn new(device: &Arc<dyn Device>, shared: &Shared, network: Option<DeviceNetwork>) -> Result<Self> {
         Ok(Self {
-            pool,
+            pool: Arc::clone(&shared.pool),
+            busy: Arc::clone(&shared.busy),
             limits: Limits::default(),
             options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
             decode: DecodeStage::new(device)?,
@@ -81,9 +91,16 @@ impl DeviceFront {
         })
     }
 
-    fn decode_on_cpu(&self, files: &[Bytes], wanted: &[usize]) -> Vec<(usize, Decoded)> {
-        let decode = |&file_idx: &usize| (file_idx, cpu::decode(&files[file_idx], &self.limits));
-        self.pool.install(|| wanted.par_iter().with_max_len(1).map(decode).collect())
+    fn decode_on_cpu(&mut self, files: &[Bytes], wanted: &[usize]) -> Vec<(usize, Decoded)> {
+        let decode = |&file_idx: &usize| {
+            let start = ThreadTime::now();
+            let decoded = cpu::decode(&files[file_idx], &self.limits);
+            (start.elapsed(), (file_idx, decoded))
+        };
+        let decoded: Vec<_> = self.pool.install(|| wanted.par_iter().with_max_len(1).map(decode).collect());
+        self.counted.left_to_cpu.images += decoded.len() as u64;
+        self.counted.left_to_cpu.cpu_time += decoded.iter().map(|(time, _)| *time).sum::<Duration>();
+        decoded.into_iter().map(|(_, decoded)| decoded).collect()
     }
 
     /// Puts what the CPU has decoded where the batch's coefficients have room for it.
@@ -206,8 +223,10 @@ impl Front for DeviceFront {
         if is_for_device {
             self.counted.upload += self.decode.begun().elapsed(self.decode.uploaded())?;
             self.counted.entropy += self.decode.uploaded().elapsed(&self.decoded)?;
+            self.busy.add(self.decode.begun(), &self.decoded)?;
             if self.network.is_some() {
                 self.counted.resample += self.input_begun.elapsed(&self.input_made)?;
+                self.busy.add(&self.input_begun, &self.input_made)?;
             }
         }
         self.counted.uploaded_bytes = self.decode.stream().uploaded_bytes();
@@ -260,7 +279,7 @@ impl DeviceClassify {
 
 impl Front for DeviceClassify {
     fn run(&mut self, _: &[Bytes]) -> Result<Vec<String>> {
-        let DeviceFront { network, decode, counted, .. } = &mut self.front;
+        let DeviceFront { network, decode, busy, counted, .. } = &mut self.front;
         let Some(network) = network else { return Err(Error::new(ErrorKind::Internal, "a front without a network")) };
         let (stream, uploaded_before) = (decode.stream(), decode.stream().uploaded_bytes());
         stream.record(&self.begun)?;
@@ -272,6 +291,7 @@ impl Front for DeviceClassify {
         stream.synchronize()?;
         counted.network += self.begun.elapsed(&self.classified)?;
         counted.download += self.classified.elapsed(&self.end)?;
+        busy.add(&self.begun, &self.end)?;
         counted.uploaded_bytes += stream.uploaded_bytes() - uploaded_before;
         Ok(words)
     }
@@ -296,15 +316,15 @@ impl DeviceScenario<'_> {
     /// Bytes to coefficients.
     pub fn decode(self) -> Result<InFlight> {
         let device = self.device;
-        self.start(&["upload", "entropy"], |pool| Ok(Box::new(DeviceFront::new(pool, device, None)?)))
+        self.start(&["upload", "entropy"], |shared| Ok(Box::new(DeviceFront::new(device, shared, None)?)))
     }
 
     /// Bytes to the input of the network of `weights`.
     pub fn input(self, weights: &Weights) -> Result<InFlight> {
         let (device, batch, ops) = (self.device, self.batch, self.ops);
-        self.start(&["upload", "entropy", "resample"], |pool| {
+        self.start(&["upload", "entropy", "resample"], |shared| {
             let network = DeviceNetwork::with_ops(device, weights, batch, true, ops)?;
-            Ok(Box::new(DeviceFront::new(pool, device, Some(network))?))
+            Ok(Box::new(DeviceFront::new(device, shared, Some(network))?))
         })
     }
 
@@ -314,9 +334,9 @@ impl DeviceScenario<'_> {
     /// `Usage` if none of the files can be used; those of the device.
     pub fn network(self, weights: &Weights, files: &[File]) -> Result<InFlight> {
         let (device, batch, ops) = (self.device, self.batch, self.ops);
-        self.start(&["network", "download"], |pool| {
+        self.start(&["network", "download"], |shared| {
             let network = DeviceNetwork::with_ops(device, weights, batch, true, ops)?;
-            let front = DeviceFront::new(pool, device, Some(network))?;
+            let front = DeviceFront::new(device, shared, Some(network))?;
             Ok(Box::new(DeviceClassify::new(device, front, files, batch)?))
         })
     }
@@ -324,14 +344,14 @@ impl DeviceScenario<'_> {
     fn start(
         self,
         stages: &'static [&'static str],
-        mut front: impl FnMut(Arc<rayon::ThreadPool>) -> Result<Box<dyn Front>>,
+        mut front: impl FnMut(&Shared) -> Result<Box<dyn Front>>,
     ) -> Result<InFlight> {
         self.device.memory_meter().reset_peaks();
-        let pool = Arc::new(self.pool);
-        let workers = (0..self.in_flight).map(|_| front(Arc::clone(&pool)).and_then(Worker::start));
+        let shared = Shared { pool: Arc::new(self.pool), busy: Arc::new(BusyClock::new(self.device)?) };
+        let workers = (0..self.in_flight).map(|_| front(&shared).and_then(Worker::start));
         let workers = workers.collect::<Result<_>>()?;
-        let (device, cpu) = (Arc::clone(self.device), ProcessTime::now());
-        Ok(InFlight { device, workers, under_way: VecDeque::new(), next: 0, stages, cpu })
+        let (device, busy, cpu) = (Arc::clone(self.device), shared.busy, ProcessTime::now());
+        Ok(InFlight { device, workers, under_way: VecDeque::new(), next: 0, stages, busy, cpu })
     }
 }
 
@@ -381,6 +401,7 @@ pub struct InFlight {
     under_way: VecDeque<usize>,
     next: usize,
     stages: &'static [&'static str],
+    busy: Arc<BusyClock>,
     cpu: ProcessTime,
 }
 
@@ -405,6 +426,7 @@ impl Workload for InFlight {
         for worker in &self.workers {
             let counted = *worker.counted.lock().unwrap_or_else(PoisonError::into_inner);
             sum.uploaded_bytes += counted.uploaded_bytes;
+            sum.left_to_cpu += counted.left_to_cpu;
             sum.upload += counted.upload;
             sum.entropy += counted.entropy;
             sum.resample += counted.resample;
@@ -423,7 +445,8 @@ impl Workload for InFlight {
         let memory = self.device.memory_meter().read();
         let devices = DeviceReading {
             uploaded_bytes: sum.uploaded_bytes,
-            busy: None,
+            left_to_cpu: sum.left_to_cpu,
+            busy: (self.busy.total(), 1),
             peak_device_bytes: memory.peak_device_bytes,
             peak_pinned_bytes: memory.peak_pinned_bytes,
         };

@@ -144,8 +144,8 @@ impl<'a> Meter<'a> {
             Stage { name: name.into(), seconds, ms_per_image: seconds * 1000.0 / images }
         });
         let devices = reading.devices.zip(self.reading.devices);
-        let busy = devices.and_then(|(end, start)| end.busy.zip(start.busy));
         let reads_files = settings.scenario != Scenario::Network;
+        let left_to_cpu = devices.filter(|_| reads_files).map(|(end, start)| (end.left_to_cpu, start.left_to_cpu));
         let rates: Vec<f64> = windows.iter().map(Window::images_per_s).collect();
         let mut measurement = Measurement {
             seconds,
@@ -164,9 +164,13 @@ impl<'a> Meter<'a> {
                 .map(|(end, start)| (end.uploaded_bytes - start.uploaded_bytes) as f64 / images),
             peak_memory_bytes: machine::peak_memory_bytes(),
             // Batches that were under way at either end count where they end.
-            device_busy_share: busy.map(|((end, num_devices), (start, _))| {
+            device_busy_share: devices.map(|(end, start)| {
+                let ((end, num_devices), (start, _)) = (end.busy, start.busy);
                 ((end - start).as_secs_f64() / seconds / num_devices as f64).min(1.0)
             }),
+            images_left_to_cpu: left_to_cpu.map(|(end, start)| end.images - start.images),
+            left_to_cpu_s_per_1000_images: left_to_cpu
+                .map(|(end, start)| (end.cpu_time - start.cpu_time).as_secs_f64() * 1000.0 / images),
             peak_device_memory_bytes: devices.map(|(end, _)| end.peak_device_bytes),
             peak_pinned_memory_bytes: devices.map(|(end, _)| end.peak_pinned_bytes),
             outcomes: all.outcomes,
@@ -284,7 +288,7 @@ fn run_window(workload: &mut dyn Workload, batches: &mut Batches<'_>, time: Dura
 
 #[cfg(test)]
 mod tests {
-    use super::super::workload::DeviceReading;
+    use super::super::workload::{DeviceReading, LeftToCpu};
     use super::*;
 
     /// Takes 1 ms per image, and ten times as much for the first batch, then less and less, until the tenth; every
@@ -310,7 +314,11 @@ mod tests {
             let stages = vec![("sleep", Duration::from_millis(u64::from(self.num_batches)))];
             let devices = DeviceReading {
                 uploaded_bytes: u64::from(self.num_batches) * 100,
-                busy: Some((Duration::from_millis(u64::from(self.num_batches)), 2)),
+                left_to_cpu: LeftToCpu {
+                    images: u64::from(self.num_batches),
+                    cpu_time: Duration::from_millis(4 * u64::from(self.num_batches)),
+                },
+                busy: (Duration::from_millis(u64::from(self.num_batches)), 2),
                 peak_device_bytes: 30,
                 peak_pinned_bytes: 20,
             };
@@ -353,6 +361,9 @@ mod tests {
         assert_eq!(measured.uploaded_bytes_per_image, Some(50.0));
         // A batch takes 2 ms; two devices work for 1 ms of it, both together.
         assert!((measured.device_busy_share.unwrap() - 0.25).abs() < 1e-9, "{measured:?}");
+        // One image of two, for 4 ms.
+        assert_eq!(measured.images_left_to_cpu, Some(measured.images / 2));
+        assert!((measured.left_to_cpu_s_per_1000_images.unwrap() - 2.0).abs() < 1e-9, "{measured:?}");
         assert_eq!((measured.peak_device_memory_bytes, measured.peak_pinned_memory_bytes), (Some(30), Some(20)));
         assert_eq!(measured.outcomes["complete"], measured.images);
     }

@@ -27,7 +27,7 @@ use dctflow::{Error, ErrorKind, Result};
 
 use super::Done;
 use super::args::{Model, ModelArgs, resolve, thread_pool, threads_parser};
-use super::held::commit;
+use super::held::{command, commit};
 use super::output::{Output, say};
 use device::DeviceScenario;
 use images::Images;
@@ -433,7 +433,7 @@ impl<'a> Bench<'a> {
             commit: commit().into(),
             build: machine::build().into(),
             started_unix_s: self.started_unix_s,
-            command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            command: command(),
             machine: self.machine.clone(),
             gpu,
             data: self.images.about.clone(),
@@ -486,12 +486,13 @@ fn note_absent_fields(results: &[Measurement], machine: &record::Machine, absent
     note(machine.load_average.is_none(), "machine.load_average", not_linux);
     note(results.iter().any(|r| r.peak_memory_bytes.is_none()), "results.peak_memory_bytes", not_linux);
     let no_upload = results.iter().any(|r| r.uploaded_bytes_per_image.is_none());
-    let on_cpu = results.iter().all(|r| r.settings.device == "cpu");
     let on_device_fields =
         "results.uploaded_bytes_per_image, results.peak_device_memory_bytes, results.peak_pinned_memory_bytes";
     note(no_upload, on_device_fields, "nothing is copied to a CPU");
-    let reason = if on_cpu { "the CPU is no device" } else { "only whole sessions time the device" };
-    note(results.iter().any(|r| r.device_busy_share.is_none()), "results.device_busy_share", reason);
+    note(results.iter().any(|r| r.device_busy_share.is_none()), "results.device_busy_share", "the CPU is no device");
+    let none_left = results.iter().any(|r| r.images_left_to_cpu.is_none());
+    let left_fields = "results.images_left_to_cpu, results.left_to_cpu_s_per_1000_images";
+    note(none_left, left_fields, "nothing was for a device to decode");
     let no_files = results.iter().any(|r| r.mb_in_per_s.is_none());
     note(no_files, "results.mb_in_per_s, results.mpixels_per_s", "the network alone reads no files");
     note(results.iter().any(|r| r.settings.model.is_none()), "results.settings.model", "no network runs");

@@ -181,8 +181,14 @@ pub struct Measurement {
     pub uploaded_bytes_per_image: Option<f64>,
     /// The most memory that the process held during the measurement, the data set included.
     pub peak_memory_bytes: Option<u64>,
-    /// Of `seconds`, how much of it devices had work in, by events; the rest they waited for the host. Null on the CPU.
+    /// Of `seconds`, how much of it devices had work in, by events; the rest they waited for the host. Where the host is slower than the device (small
+    /// batches), waits between two operations of a batch are in it too: then it is the most that it can be. Null on the CPU.
     pub device_busy_share: Option<f64>,
+    /// How many images were for a device, and the CPU decoded: arithmetic coding, unusual scans, what the device gave up. Counted where they are
+    /// decoded: batches under way at either end count where this is. Null on the CPU, and where no file is read.
+    pub images_left_to_cpu: Option<u64>,
+    /// CPU time that decoding these took, summed over threads, per 1000 images of all; it is in `cpu_s_per_1000_images` too.
+    pub left_to_cpu_s_per_1000_images: Option<f64>,
     /// The most device memory that was held, network and warm-up included.
     pub peak_device_memory_bytes: Option<u64>,
     /// The same of pinned host memory.

@@ -8,7 +8,7 @@ use dctflow::Result;
 
 use super::record::{GpuUse, Measurement, Record, Scenario, Settings};
 use super::stats::Sorted;
-use super::table::doubts;
+use super::table::{doubts, left_to_cpu};
 use crate::cli::Done;
 use crate::cli::chart::{Bar, Charts, Series};
 use crate::cli::output::Output;
@@ -110,8 +110,9 @@ fn markdown(record: &Record) -> String {
 
 fn throughput_row(text: &mut String, result: &Measurement) {
     let optional = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
-    let stages: Vec<String> =
+    let mut stages: Vec<String> =
         result.stages.iter().map(|stage| format!("{} {:.3}", stage.name, stage.ms_per_image)).collect();
+    stages.extend(left_to_cpu(result).map(|left| format!("left to the CPU {left}")));
     let _ = writeln!(
         text,
         "| {} | {:.1} | {:.1} % | {} | {} | {:.1} | {:.1} | {} | {} |",
@@ -218,6 +219,8 @@ fn csv_columns(records: &[Record]) -> Vec<Column> {
         column("peak_memory_bytes", |_, m| text(m.peak_memory_bytes)),
         column("uploaded_bytes_per_image", |_, m| text(m.uploaded_bytes_per_image)),
         column("device_busy_share", |_, m| text(m.device_busy_share)),
+        column("images_left_to_cpu", |_, m| text(m.images_left_to_cpu)),
+        column("left_to_cpu_s_per_1000_images", |_, m| text(m.left_to_cpu_s_per_1000_images)),
         column("peak_device_memory_bytes", |_, m| text(m.peak_device_memory_bytes)),
         column("peak_pinned_memory_bytes", |_, m| text(m.peak_pinned_memory_bytes)),
         gpu_column("sm_clock_mhz_min", |used| used.sm_clock_mhz_min),

@@ -52,6 +52,9 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
         let share = 100.0 * stage.seconds / total.max(f64::MIN_POSITIVE);
         row(&format!("  {}", stage.name), format!("{:.2} ({share:.1} %)", stage.ms_per_image));
     }
+    if let Some(left) = left_to_cpu(result) {
+        row("left to the CPU", left);
+    }
     if let Some(bytes) = result.peak_memory_bytes {
         row("peak memory", format!("{:.0} MB", bytes as f64 / 1e6));
     }
@@ -82,6 +85,13 @@ fn rows(result: &Measurement, row: &mut impl FnMut(&str, String)) {
     let outcomes: Vec<String> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     row("outcomes", outcomes.join(", "));
     row("result", if result.valid { "valid".into() } else { format!("NOT VALID: {}", doubts(result)) });
+}
+
+/// What the CPU decoded for a device, if it did: how many images, and the CPU time of it.
+pub fn left_to_cpu(result: &Measurement) -> Option<String> {
+    let num_images = result.images_left_to_cpu.filter(|&num_images| num_images > 0)?;
+    let ms = result.left_to_cpu_s_per_1000_images?;
+    Some(format!("{num_images} images, {ms:.3} CPU-ms per image of all"))
 }
 
 /// The reasons of a result that is not valid, in one line.

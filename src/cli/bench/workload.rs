@@ -1,6 +1,7 @@
 //! The scenarios as pieces of work: each takes batches of files, and says what became of them and how long its stages took.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use dctflow::cpu::network::{Engine, Scratch};
 use dctflow::cpu::{Decoded, Decoder};
 use dctflow::jpeg::{Coefficients, Header, Limits, Status};
 use dctflow::network::{InputKind, InputNorm, Weights};
+use dctflow::plan::CpuReason;
 use dctflow::resample::{AxisCache, InputPlan, Normalization, Transform};
 use dctflow::session::{Batch, DeviceStats, Outcome, Session, Ticket};
 use dctflow::{Error, ErrorKind, ImageError, Result};
@@ -40,13 +42,29 @@ pub struct Reading {
     pub devices: Option<DeviceReading>,
 }
 
+/// What was for a device, and the CPU decoded.
+#[derive(Clone, Copy, Default)]
+pub struct LeftToCpu {
+    pub images: u64,
+    /// Summed over threads.
+    pub cpu_time: Duration,
+}
+
+impl AddAssign for LeftToCpu {
+    fn add_assign(&mut self, other: Self) {
+        self.images += other.images;
+        self.cpu_time += other.cpu_time;
+    }
+}
+
 /// What devices have counted, all together.
 #[derive(Clone, Copy)]
 pub struct DeviceReading {
     /// Bytes copied to them.
     pub uploaded_bytes: u64,
-    /// Time at which a device had work, by events, summed; and how many devices. `None`: nobody looked.
-    pub busy: Option<(Duration, usize)>,
+    pub left_to_cpu: LeftToCpu,
+    /// Time at which a device had work, by events, summed; and how many devices.
+    pub busy: (Duration, usize),
     /// The most memory that they held, their own and pinned memory of the host.
     pub peak_device_bytes: u64,
     pub peak_pinned_bytes: u64,
@@ -64,7 +82,15 @@ impl Reading {
         let sum = |field: fn(&DeviceStats) -> u64| stats.iter().map(field).sum();
         let devices = is_copied.then(|| DeviceReading {
             uploaded_bytes: sum(|device| device.uploaded_bytes),
-            busy: Some((stats.iter().map(|device| device.busy).sum(), stats.len())),
+            left_to_cpu: LeftToCpu {
+                images: sum(|device| {
+                    let on_cpu = device.decoder.on_cpu.iter();
+                    // Of these nothing is decoded.
+                    on_cpu.filter(|(reason, _)| **reason != CpuReason::Header).map(|(_, count)| count).sum()
+                }),
+                cpu_time: stats.iter().map(|device| device.decoder.cpu_time).sum(),
+            },
+            busy: (stats.iter().map(|device| device.busy).sum(), stats.len()),
             peak_device_bytes: sum(|device| device.memory.peak_device_bytes),
             peak_pinned_bytes: sum(|device| device.memory.peak_pinned_bytes),
         });

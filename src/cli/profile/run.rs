@@ -167,7 +167,8 @@ impl Runner {
     pub fn new(device: &Arc<dyn Device>, scenario: Scenario, weights: Option<&Weights>, batch: usize) -> Result<Self> {
         // Graphs would be launches of which nothing is known but their time.
         Ok(Self {
-            options: PlanOptions { redzone_bytes: device.redzone_bytes(), ..PlanOptions::default() },
+            // Without the emulator's zones between planes, so that what is counted there are a GPU's operations: one fill for all planes.
+            options: PlanOptions::default(),
             decode: DecodeStage::new(device)?,
             network: weights.map(|weights| DeviceNetwork::new(device, weights, batch, false)).transpose()?,
             device: Arc::clone(device),
@@ -293,12 +294,11 @@ impl Runner {
             return Ok(None);
         };
         let mut stage = DecodeStage::new(&emulator)?;
-        let options = PlanOptions { redzone_bytes: emulator.redzone_bytes(), ..self.options.clone() };
         let num_images = images.len().min(self.batch * batches.len());
         let (began, mut num_counted) = (Instant::now(), 0);
         while num_counted < num_images && (num_counted == 0 || began.elapsed() < MAX_COUNTING) {
             let end = (num_counted + self.batch.min(MAX_COUNTED_AT_ONCE)).min(num_images);
-            let plan = DecodePlan::new(&images[num_counted..end], &options);
+            let plan = DecodePlan::new(&images[num_counted..end], &self.options);
             stage.submit(&images[num_counted..end], &plan)?;
             stage.fetch_reports(&images[num_counted..end], &plan)?;
             num_counted = end;

@@ -226,7 +226,7 @@ impl Row {
         let entries = [
             ("program", json!(format!("dctflow {}", env!("CARGO_PKG_VERSION")))),
             ("commit", json!(commit())),
-            ("command", json!(command())),
+            ("command", json!(command().join(" "))),
             ("device", json!(device.to_string())),
             ("stage", json!("decode")),
             ("set", json!(self.set)),

@@ -159,7 +159,7 @@ impl<'a> Report<'a> {
         json!({
             "program": format!("dctflow {}", env!("CARGO_PKG_VERSION")),
             "commit": commit(),
-            "command": command(),
+            "command": command().join(" "),
             "scenario": scenario.name,
             "model": self.model,
             "device": device.name,
