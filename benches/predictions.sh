@@ -10,7 +10,13 @@ gpu=${2:-h200-sxm}
 cargo build --release --quiet --features emulator --bin dctflow
 record=$(mktemp)
 trap 'rm -f "$record"' EXIT
-: > "$prefix.txt"
+built_from=$(git describe --always --dirty --abbrev=12 --match=)
+cat > "$prefix.txt" << END
+benches/predictions.sh $*
+
+Built from $built_from. Counts and predictions do not depend on how busy the machine was.
+
+END
 : > "$prefix.jsonl"
 profile() {
     target/release/dctflow profile "$@" --device emulator --gpu "$gpu" --record "$record" >> "$prefix.txt"
