@@ -92,20 +92,26 @@ fn timed(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+/// Seconds of one round: ours, with each kind of instructions, and libjpeg's.
+struct Round {
+    ours: Vec<f64>,
+    libjpeg: f64,
+}
+
 /// The median over rounds of how many times faster than libjpeg a set is decoded, with each kind of instructions that the processor has.
 fn print_ratios(set: &Set) {
     let mut decoders: Vec<(Instructions, cpu::Decoder)> = Instructions::supported()
         .map(|instructions| (instructions, cpu::Decoder::default().with_instructions(instructions)))
         .collect();
     let mut libjpeg = Libjpeg::new();
-    let mut rounds: Vec<(Vec<f64>, f64)> = Vec::new();
+    let mut rounds: Vec<Round> = Vec::new();
     let start = Instant::now();
     while rounds.len() < 7 || start.elapsed() < Duration::from_secs(3) {
         let ours = decoders.iter_mut().map(|(_, decoder)| timed(|| decode_set(decoder, set))).collect();
-        rounds.push((ours, timed(|| read_set(&mut libjpeg, set))));
+        rounds.push(Round { ours, libjpeg: timed(|| read_set(&mut libjpeg, set)) });
     }
     let rounds = &rounds[1..]; // the first one warms up
-    let median = |of_round: &dyn Fn(&(Vec<f64>, f64)) -> f64| {
+    let median = |of_round: &dyn Fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of_round).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
@@ -113,10 +119,10 @@ fn print_ratios(set: &Set) {
     let megabytes = set.num_bytes() as f64 / 1e6;
     print!("ratio {:<34} {:>3} files ", set.name, set.files.len());
     for (idx, (instructions, _)) in decoders.iter().enumerate() {
-        let (ratio, seconds) = (median(&|(ours, theirs)| theirs / ours[idx]), median(&|(ours, _)| ours[idx]));
+        let (ratio, seconds) = (median(&|round| round.libjpeg / round.ours[idx]), median(&|round| round.ours[idx]));
         print!(" {} {ratio:.2} x ({:.0} MB/s)", instructions.name(), megabytes / seconds);
     }
-    println!("  libjpeg {:.0} MB/s", megabytes / median(&|(_, theirs)| *theirs));
+    println!("  libjpeg {:.0} MB/s", megabytes / median(&|round| round.libjpeg));
 }
 
 fn entropy(criterion: &mut Criterion) {
