@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use dctflow::ImageError;
-use dctflow::cpu::{self, Decoded, Decoder};
+use dctflow::cpu::{self, Decoded, Decoder, entropy::Instructions};
 use dctflow::device::Device;
 use dctflow::device::emulator::{Emulator, EmulatorOptions, Schedule};
 use dctflow::jpeg::{DecodeReport, Header, Limits, Status};
@@ -63,7 +63,7 @@ pub fn parse(bytes: &[u8]) {
     }
 }
 
-/// The decoder answers; a used one answers as a new one; and the report does not contradict itself.
+/// The decoder answers; a used one answers as a new one, and with other instructions the same; and the report does not contradict itself.
 pub fn decode(bytes: &[u8]) {
     let limits = limits(bytes);
     let first = cpu::decode(bytes, &limits);
@@ -75,10 +75,10 @@ pub fn decode(bytes: &[u8]) {
     if let Some(coefficients) = again.coefficients {
         decoder.recycle(coefficients);
     }
-    let reused = decoder.decode(bytes, &limits);
-    assert_eq!(reused.report, first.report);
-    if let (Some(a), Some(b)) = (&reused.coefficients, &first.coefficients) {
-        assert_eq!(compare::first_difference(&a.planes, &b.planes), None);
+    assert_same(&decoder.decode(bytes, &limits), &first, "a used decoder");
+    for instructions in Instructions::supported() {
+        let decoded = Decoder::default().with_instructions(instructions).decode(bytes, &limits);
+        assert_same(&decoded, &first, instructions.name());
     }
 }
 

@@ -101,6 +101,18 @@ fn truncated_files() {
     check_all(cases.into_par_iter(), 20);
 }
 
+/// A block that is not received keeps what it had, also where a run had led out of its band.
+#[test]
+fn runs_beyond_a_band_are_undone() {
+    let bytes = odd::runs_beyond_bands();
+    let cuts = truncations(&bytes, 1).map(|cut| {
+        let with_eoi = [cut, &[0xFF, 0xD9]].concat();
+        Case::new(format!("runs beyond bands, cut after {} bytes", cut.len()), with_eoi, Expected::AsLibjpegIfClean)
+    });
+    let cases: Vec<Case> = cuts.collect();
+    check_shared(cases.into_par_iter(), EMULATOR_SHARES, 5);
+}
+
 /// The blocks of one MCU of the frame, all components.
 fn mcu_blocks(image: &Coefficients, mcu_idx: u32) -> Vec<&[i16]> {
     let (mcu_x, mcu_y) = (mcu_idx % image.frame.mcus_wide(), mcu_idx / image.frame.mcus_wide());

@@ -110,6 +110,19 @@ impl Engine for Kernels {
     }
 }
 
+/// Code that this processor cannot run is not tested on it.
+fn say_absent_instructions() {
+    static SAID: Once = Once::new();
+    let present: Vec<_> = Instructions::supported().map(Instructions::name).collect();
+    let wanted = if cfg!(target_arch = "x86_64") { &["avx2", "avx512"][..] } else { &[] };
+    let absent: Vec<_> = wanted.iter().filter(|name| !present.contains(name)).collect();
+    if devices::is_chosen("cpu") && !absent.is_empty() {
+        SAID.call_once(|| {
+            skipped(format_args!("the CPU's entropy decoding for {absent:?}: this processor has no such instructions"))
+        });
+    }
+}
+
 /// The engines to be tested. Those that this machine or build lacks are named on stderr and counted; one that is required fails the test.
 pub fn engines() -> Vec<Box<dyn Engine>> {
     let mut engines: Vec<Box<dyn Engine>> = Vec::new();
@@ -122,6 +135,7 @@ pub fn engines() -> Vec<Box<dyn Engine>> {
         Box::new(Kernels::cuda("cuda, short subsequences", &[Some(64)])),
     ];
     engines.extend(kernels);
+    say_absent_instructions();
     engines.retain(|engine| devices::is_chosen(engine.kind()));
     let num_chosen = engines.len();
     if let Some(error) = devices::cuda().err().filter(|_| devices::is_chosen("cuda")) {
