@@ -15,19 +15,12 @@ const YCC_444: &[(u8, u8)] = &[(1, 1), (1, 1), (1, 1)];
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [
-        blocks(),
-        symbols(),
-        vec![Case::new("runs beyond progressive bands", runs_beyond_bands(), Expected::AsLibjpeg)],
-        tables(),
-        markers(),
-        scans(),
-        pages(),
-        conditioning(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let beyond =
+        runs_beyond_bands().map(|bytes| Case::new("runs beyond progressive bands", bytes, Expected::AsLibjpeg));
+    [blocks(), symbols(), beyond.into(), tables(), markers(), scans(), pages(), conditioning()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A picture of 83 x 61 samples: edges inside blocks and inside MCUs.
@@ -139,9 +132,9 @@ fn symbols() -> Vec<Case> {
     ]
 }
 
-/// A small progressive file in which runs lead beyond Se and set a coefficient of another band, or beyond the block and set ZZ(63), in first
-/// scans and in refinement, over what was zero and over what was not.
-pub fn runs_beyond_bands() -> Vec<u8> {
+/// Small progressive files in which runs lead beyond Se and set a coefficient of another band, or beyond the block and set ZZ(63), in first
+/// scans and in refinement, over what was zero and over what was not. None is set that a later scan refines: its symbols would not fit.
+pub fn runs_beyond_bands() -> [Vec<u8>; 2] {
     let layout = Layout { process: Process::Progressive, ..Layout::baseline(GRAY, 60) };
     let mut image = Picture::photo(11, 51, 43, 1).coefficients(&layout);
     let mut random = Random::new(8);
@@ -149,22 +142,23 @@ pub fn runs_beyond_bands() -> Vec<u8> {
         // ZZ(6), behind the first band, and ZZ(63), in natural order.
         [3, 63].into_iter().for_each(|i| block[i] = random.between(-3, 3) as i16);
     }
-    // Of at most fifteen coefficients, but for the middle one, whose symbols stay as they are.
-    let bands = [(6, 49), (1, 5), (50, 63)];
     let scan = |band, bits| Scan { max_eob_run: 1, ..Scan::progressive([0], band, bits) };
-    let first = bands.map(|band| scan(band, (0, 1)));
-    let refinement = bands.map(|band| scan(band, (1, 0)));
-    let scans = [&[scan((0, 0), (0, 0))][..], &first, &refinement].concat();
-    let is_middle: Vec<bool> = scans.iter().map(|scan| (scan.ss, scan.se) == bands[0]).collect();
-    let file = Encoding::new(scans).encode_edited(&image, &mut |scan_idx, segments| {
-        for symbol in segments.iter_mut().flatten().filter(|_| !is_middle[scan_idx]) {
-            // No symbol of this block is left, only corrections, which the run takes too.
-            if matches!(symbol.table, Table::Ac(_)) && symbol.value == EOB && random.one_in(2) {
-                *symbol = Symbol { value: 0xF1, extra: random.below(2) as u16, num_extra_bits: 1, ..*symbol };
+    let begin = [scan((0, 0), (0, 0)), scan((6, 49), (0, 0)), scan((1, 5), (0, 1)), scan((1, 5), (1, 0))];
+    let ends = [vec![scan((50, 63), (0, 0))], vec![scan((50, 63), (0, 1)), scan((50, 63), (1, 0))]];
+    // Bands of fewer than sixteen coefficients, so that a run of fifteen always leads out of them.
+    let edited = [&[2, 3, 4][..], &[2, 3, 5]];
+    [0, 1].map(|i| {
+        let scans = [&begin[..], &ends[i]].concat();
+        let file = Encoding::new(scans).encode_edited(&image, &mut |scan_idx, segments| {
+            for symbol in segments.iter_mut().flatten().filter(|_| edited[i].contains(&scan_idx)) {
+                // No symbol of this block is left, only corrections, which the run takes too.
+                if matches!(symbol.table, Table::Ac(_)) && symbol.value == EOB && random.one_in(2) {
+                    *symbol = Symbol { value: 0xF1, extra: random.below(2) as u16, num_extra_bits: 1, ..*symbol };
+                }
             }
-        }
-    });
-    file.to_bytes()
+        });
+        file.to_bytes()
+    })
 }
 
 /// Tables in all the ways in which they may stand in a file.
